@@ -1,0 +1,71 @@
+//! Element types: names, sizes.
+
+use std::fmt;
+
+macro_rules! dtypes {
+    ($($(#[doc = $doc:literal])* $name:ident = $text:literal, $bits:literal;)*) => {
+        /// The type of a tensor's elements. The order is part of no format.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[allow(missing_docs)] // each is the field's own name
+        pub enum DType { $($(#[doc = $doc])* $name,)* }
+
+        impl DType {
+            /// Every type.
+            pub const ALL: &'static [DType] = &[$(DType::$name,)*];
+            /// The lower-case name, as in manifests and messages.
+            pub const fn name(self) -> &'static str {
+                match self { $(DType::$name => $text,)* }
+            }
+            /// Bits per element; 0 for [`DType::String`], whose elements have no fixed size.
+            pub const fn bits(self) -> u64 {
+                match self { $(DType::$name => $bits,)* }
+            }
+        }
+    };
+}
+
+dtypes! {
+    F64 = "f64", 64;
+    F32 = "f32", 32;
+    F16 = "f16", 16;
+    BF16 = "bf16", 16;
+    F8E4M3 = "f8e4m3", 8;
+    F8E4M3Fnuz = "f8e4m3fnuz", 8;
+    F8E5M2 = "f8e5m2", 8;
+    F8E5M2Fnuz = "f8e5m2fnuz", 8;
+    F8E8M0 = "f8e8m0", 8;
+    F4E2M1 = "f4e2m1", 4;
+    I64 = "i64", 64;
+    I32 = "i32", 32;
+    I16 = "i16", 16;
+    I8 = "i8", 8;
+    I4 = "i4", 4;
+    I2 = "i2", 2;
+    U64 = "u64", 64;
+    U32 = "u32", 32;
+    U16 = "u16", 16;
+    U8 = "u8", 8;
+    U4 = "u4", 4;
+    U2 = "u2", 2;
+    Bool = "bool", 8;
+    C64 = "c64", 64;
+    C128 = "c128", 128;
+    String = "string", 0;
+}
+
+impl DType {
+    /// Bytes of `elements` elements, sub-byte types packed; `None` on overflow.
+    pub fn bytes_for(self, elements: u64) -> Option<u64> {
+        elements.checked_mul(self.bits()).map(|bits| bits.div_ceil(8))
+    }
+    /// Whether this is a real floating-point type of 16 bits or more.
+    pub const fn is_float(self) -> bool {
+        matches!(self, Self::F64 | Self::F32 | Self::F16 | Self::BF16)
+    }
+}
+
+impl fmt::Display for DType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,0 +1,27 @@
+//! `model-build`: convert, quantize, verify and embed machine-learning models as part of the build.
+//!
+//! A `build.rs` calls [`build`]; everything else serves it and the tool of the same name.
+
+#[cfg(feature = "engine")]
+pub mod arch;
+#[cfg(feature = "engine")]
+pub mod bytes;
+#[cfg(feature = "engine")]
+pub mod env;
+pub mod error;
+#[cfg(feature = "engine")]
+pub mod format;
+#[cfg(feature = "engine")]
+pub mod fsx;
+#[cfg(feature = "engine")]
+pub mod hub;
+#[cfg(feature = "engine")]
+pub mod manifest;
+#[cfg(feature = "engine")]
+pub mod op;
+#[cfg(feature = "engine")]
+pub mod pass;
+#[cfg(feature = "engine")]
+pub mod record;
+
+pub use error::{Error, ErrorKind};
