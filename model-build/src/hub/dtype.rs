@@ -34,6 +34,8 @@ dtypes! {
     F8E5M2 = "f8e5m2", 8;
     F8E5M2Fnuz = "f8e5m2fnuz", 8;
     F8E8M0 = "f8e8m0", 8;
+    F6E2M3 = "f6e2m3", 6;
+    F6E3M2 = "f6e3m2", 6;
     F4E2M1 = "f4e2m1", 4;
     I64 = "i64", 64;
     I32 = "i32", 32;

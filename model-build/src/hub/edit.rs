@@ -109,6 +109,7 @@ impl<'g> Edit<'g> {
         let value = self.body.value_mut(id);
         value.ty = Some(ty);
         value.init = Some(tensor);
+        value.sparse = None;
     }
     /// Changes what is known of a value's type.
     pub fn set_type(&mut self, id: ValueId, ty: Option<Type>) {

@@ -68,6 +68,13 @@ pub enum Type {
     Optional(Box<Type>),
     /// A map from an integral or string key.
     Map(DType, Box<Type>),
+    /// A type that only the operators of its domain understand.
+    Opaque {
+        /// The domain.
+        domain: String,
+        /// The name within the domain.
+        name: String,
+    },
 }
 
 impl Type {
@@ -103,8 +110,20 @@ impl fmt::Display for Type {
             Self::Sequence(of) => write!(f, "sequence({of})"),
             Self::Optional(of) => write!(f, "optional({of})"),
             Self::Map(key, of) => write!(f, "map({key}, {of})"),
+            Self::Opaque { domain, name } => write!(f, "opaque({domain}.{name})"),
         }
     }
+}
+
+/// A constant of which only the elements that are not zero are stored.
+#[derive(Clone, Debug)]
+pub struct SparseTensor {
+    /// The stored elements: `[nnz]`.
+    pub values: Tensor,
+    /// Where they are, ascending, `i64`: `[nnz]` flat positions or `[nnz, rank]` coordinates.
+    pub indices: Tensor,
+    /// The shape of the whole.
+    pub shape: Vec<u64>,
 }
 
 /// Index of a [`Value`] in its [`Body`].
@@ -125,8 +144,15 @@ pub struct Value {
     pub ty: Option<Type>,
     /// The constant, if this is an initializer.
     pub init: Option<Tensor>,
+    /// The constant, if this is a sparse initializer.
+    pub sparse: Option<Box<SparseTensor>>,
     /// Documentation.
     pub doc: String,
+    /// Free key/value metadata.
+    pub metadata: Vec<(String, String)>,
+    /// The type as its format encodes it, when `ty` cannot hold all of it (denotations). A writer
+    /// uses it only while it still means `ty`.
+    pub exact_type: Bytes,
 }
 
 /// An operator application.
@@ -150,6 +176,8 @@ pub struct Node {
     pub doc: String,
     /// Free key/value metadata.
     pub metadata: Vec<(String, String)>,
+    /// What the format holds of this node that has no place here (device placement), encoded.
+    pub extra: Bytes,
 }
 
 impl Node {
@@ -226,6 +254,10 @@ pub enum AttrValue {
     Tensors(Vec<Tensor>),
     Graphs(Vec<Body>),
     Types(Vec<Type>),
+    Sparse(Box<SparseTensor>),
+    Sparses(Vec<SparseTensor>),
+    /// What has no form here (a type with denotations), as its format encodes the attribute.
+    Encoded(Bytes),
     /// Inside a function: the name of the function's attribute that gives the value, and ONNX's
     /// number of the attribute type.
     Reference(String, i32),
@@ -262,6 +294,15 @@ impl AttrValue {
     }
 }
 
+/// What a tool noted of how a value is quantized.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Annotation {
+    /// The value's name.
+    pub value: String,
+    /// Roles and names of the tensors that hold the parameters: (`SCALE_TENSOR`, `x_scale`), ….
+    pub parameters: Vec<(String, String)>,
+}
+
 /// Nodes and values: the main graph, a subgraph of a control-flow node, or a function's body.
 #[derive(Clone, Debug, Default)]
 pub struct Body {
@@ -271,6 +312,8 @@ pub struct Body {
     pub doc: String,
     /// Free key/value metadata.
     pub metadata: Vec<(String, String)>,
+    /// What tools noted of how values are quantized.
+    pub annotations: Vec<Annotation>,
     pub(super) values: Vec<Value>,
     pub(super) names: HashMap<String, ValueId>,
     /// Slots; a removed node leaves `None` until the edit that removed it ends.
@@ -371,8 +414,8 @@ impl Body {
         for id in &self.inputs {
             defined[id.0 as usize] = true;
         }
-        for (id, ..) in self.initializers() {
-            defined[id.0 as usize] = true;
+        for (seen, value) in defined.iter_mut().zip(&self.values) {
+            *seen |= value.init.is_some() || value.sparse.is_some();
         }
         for (_, node) in self.nodes() {
             for id in node.outputs.iter().flatten() {
@@ -455,6 +498,9 @@ pub struct Graph {
     pub metadata: Vec<(String, String)>,
     /// Model-local functions.
     pub functions: Vec<Function>,
+    /// What the format holds of the model that has no place here (training graphs, device
+    /// configurations), encoded.
+    pub extra: Bytes,
     /// The main graph.
     pub body: Body,
 }
@@ -472,10 +518,11 @@ impl Graph {
             doc: String::new(),
             metadata: Vec::new(),
             functions: Vec::new(),
+            extra: Bytes::new(),
             body: Body { name: name.to_owned(), ..Body::default() },
         }
     }
-    /// The version of the standard operator set.
+    /// The version of the standard operator set; 1 where none is imported.
     pub fn opset(&self) -> i64 {
         self.opsets.get("").copied().unwrap_or(1)
     }

@@ -10,9 +10,12 @@ mod tensor;
 pub use checkpoint::Checkpoint;
 pub use dtype::DType;
 pub use edit::{Edit, Use};
-pub use graph::{Attr, AttrValue, Body, Dim, Function, Graph, Node, NodeId, Type, Value, ValueId};
+pub use graph::{
+    Annotation, Attr, AttrValue, Body, Dim, Function, Graph, Node, NodeId, SparseTensor, Type,
+    Value, ValueId,
+};
 pub use stream::{Blob, Segment, blob_len, write_blob};
-pub use tensor::{Produce, Tensor};
+pub use tensor::{Note, Produce, Tensor};
 
 /// What a format reads into and writes from.
 #[derive(Clone, Debug)]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::DType;
+use crate::bytes::Cursor;
 use crate::error::{Error, Result};
 
 /// Bytes that are computed when they are written, in chunks of any multiple of a granularity.
@@ -28,12 +29,28 @@ enum Data {
     Lazy(Arc<dyn Produce>),
 }
 
+/// What a file says of a tensor besides its contents.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Note {
+    /// The tensor's own name, where it is not the name of a graph's value.
+    pub name: String,
+    /// Documentation.
+    pub doc: String,
+    /// Free key/value metadata.
+    pub metadata: Vec<(String, String)>,
+}
+
 /// A dense, row-major, little-endian tensor.
+///
+/// Elements of fewer than 8 bits are packed, the first in the lowest bits. The bytes of a
+/// [`DType::String`] tensor are, for each element, its length as `u64` and then its bytes; see
+/// [`Tensor::from_strings`].
 #[derive(Clone)]
 pub struct Tensor {
     dtype: DType,
     shape: Vec<u64>,
     data: Data,
+    note: Option<Arc<Note>>,
 }
 
 fn byte_len(dtype: DType, shape: &[u64]) -> Result<u64> {
@@ -46,10 +63,31 @@ fn byte_len(dtype: DType, shape: &[u64]) -> Result<u64> {
         })
 }
 
+/// Cuts the bytes of a string tensor into its elements.
+fn split_strings(bytes: &Bytes) -> Result<Vec<Bytes>> {
+    let mut cursor = Cursor::new(bytes);
+    let mut out = Vec::new();
+    while !cursor.rest().is_empty() {
+        let len = cursor.u64()?;
+        out.push(bytes.slice_ref(cursor.take(len)?));
+    }
+    Ok(out)
+}
+
 impl Tensor {
     /// A tensor over bytes that are there (mapped or owned). An error when the length is not the
     /// shape's.
     pub fn new(dtype: DType, shape: Vec<u64>, bytes: Bytes) -> Result<Self> {
+        if dtype == DType::String {
+            let count = byte_len(DType::U8, &shape)?;
+            let found = split_strings(&bytes)?.len() as u64;
+            if found != count {
+                return Err(Error::malformed(format!(
+                    "a string tensor of shape {shape:?} has {count} elements, {found} are given"
+                )));
+            }
+            return Ok(Self { dtype, shape, data: Data::Bytes(bytes), note: None });
+        }
         let want = byte_len(dtype, &shape)?;
         if want != bytes.len() as u64 {
             return Err(Error::malformed(format!(
@@ -57,13 +95,40 @@ impl Tensor {
                 bytes.len()
             )));
         }
-        Ok(Self { dtype, shape, data: Data::Bytes(bytes) })
+        Ok(Self { dtype, shape, data: Data::Bytes(bytes), note: None })
     }
 
     /// A tensor whose bytes are made when they are read.
     pub fn lazy(dtype: DType, shape: Vec<u64>, data: Arc<dyn Produce>) -> Result<Self> {
+        if dtype == DType::String {
+            return Err(Error::bug("strings are not computed on demand"));
+        }
         byte_len(dtype, &shape)?;
-        Ok(Self { dtype, shape, data: Data::Lazy(data) })
+        Ok(Self { dtype, shape, data: Data::Lazy(data), note: None })
+    }
+
+    /// A tensor of strings (any bytes). An error when there are not as many as the shape says.
+    pub fn from_strings<S: AsRef<[u8]>>(
+        shape: Vec<u64>,
+        strings: impl IntoIterator<Item = S>,
+    ) -> Result<Self> {
+        let mut bytes = Vec::new();
+        for s in strings {
+            bytes.extend_from_slice(&(s.as_ref().len() as u64).to_le_bytes());
+            bytes.extend_from_slice(s.as_ref());
+        }
+        Self::new(DType::String, shape, bytes.into())
+    }
+
+    /// What the file says of the tensor besides its contents.
+    pub fn note(&self) -> Option<&Note> {
+        self.note.as_deref()
+    }
+    /// The tensor with that note; an empty one is none.
+    #[must_use]
+    pub fn with_note(mut self, note: Note) -> Self {
+        self.note = (note != Note::default()).then(|| Arc::new(note));
+        self
     }
 
     /// The element type.
@@ -91,7 +156,7 @@ impl Tensor {
     }
     /// The same bytes under another shape of as many elements.
     pub fn reshaped(&self, shape: Vec<u64>) -> Result<Self> {
-        if byte_len(self.dtype, &shape)? != self.byte_len() {
+        if byte_len(DType::U8, &shape)? != self.len() {
             return Err(Error::bug(format!("{:?} cannot be reshaped to {shape:?}", self.shape)));
         }
         Ok(Self { shape, ..self.clone() })
@@ -147,6 +212,13 @@ impl Tensor {
     /// An `i64` tensor from values.
     pub fn from_i64(shape: Vec<u64>, values: &[i64]) -> Result<Self> {
         Self::new(DType::I64, shape, values.iter().flat_map(|v| v.to_le_bytes()).collect())
+    }
+    /// The elements of a string tensor.
+    pub fn to_strings(&self) -> Result<Vec<Bytes>> {
+        if self.dtype != DType::String {
+            return Err(Error::bug(format!("{} elements asked for as strings", self.dtype)));
+        }
+        split_strings(&self.bytes()?)
     }
     /// The elements as `f32`, from any floating-point type of 16 bits or more; exact from `f16`,
     /// `bf16` and `f32`, rounded to nearest even from `f64`.
