@@ -1,0 +1,5 @@
+//! Builds the models that `Cargo.toml` declares.
+
+fn main() {
+    model_build::build();
+}
