@@ -1,1 +1,5 @@
-//! Shared helpers of the test suites.
+//! What the suites share: oracles, fixtures, comparisons.
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::panic)] // test support
+
+pub mod arrays;
+pub mod onnxruntime;

@@ -21,20 +21,19 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (images, labels) = (file.tensor("images")?.data(), file.tensor("labels")?.data());
 
     let fp32 = DigitsFp32::load()?;
-    let fp32_run = classify(images, |pixel_values| {
-        Ok(fp32.run(&DigitsFp32Inputs { pixel_values })?.logits)
-    })?;
+    let fp32_run =
+        classify(images, |pixel_values| Ok(fp32.run(&DigitsFp32Inputs { pixel_values })?.logits))?;
     let int8 = DigitsInt8::load()?;
-    let int8_run = classify(images, |pixel_values| {
-        Ok(int8.run(&DigitsInt8Inputs { pixel_values })?.logits)
-    })?;
+    let int8_run =
+        classify(images, |pixel_values| Ok(int8.run(&DigitsInt8Inputs { pixel_values })?.logits))?;
 
     println!("{} handwritten digits that the model has never seen", labels.len());
     println!();
     println!("model   accuracy   in the binary   time per image");
-    for (name, bytes, run) in
-        [("fp32", DigitsFp32::bytes().len(), &fp32_run), ("int8", DigitsInt8::bytes().len(), &int8_run)]
-    {
+    for (name, bytes, run) in [
+        ("fp32", DigitsFp32::bytes().len(), &fp32_run),
+        ("int8", DigitsInt8::bytes().len(), &int8_run),
+    ] {
         println!(
             "{name}    {:6.2} %   {:8.1} kB   {:8.0} µs",
             percent(&run.classes, labels),
