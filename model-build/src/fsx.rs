@@ -147,27 +147,76 @@ pub fn canonicalize(path: &Path) -> Result<PathBuf> {
     fs::canonicalize(path).map_err(|e| missing(path, e))
 }
 
-/// A file being written beside its final place; nothing is visible there before [`commit`].
+/// A file being written out of sight; nothing is visible at its final place before [`commit`].
 ///
 /// Dropped without a commit, the temporary file is removed; a killed process leaves only a file
-/// whose name starts with `.tmp-`, which no reader looks at and `cache gc` sweeps.
+/// whose name starts with [`TEMP_PREFIX`], which no reader looks at and `cache gc` sweeps.
 ///
 /// [`commit`]: AtomicFile::commit
 pub struct AtomicFile {
     file: Option<File>,
-    temp: PathBuf,
+    temp: Temp,
     dest: PathBuf,
+}
+
+/// What the name of every temporary file starts with.
+pub const TEMP_PREFIX: &str = ".tmp-";
+
+/// A name that nobody else uses, removed on drop.
+struct Temp(PathBuf);
+
+impl Temp {
+    /// Calls `make` with fresh names in `dir` until one does not exist already.
+    fn new<T>(dir: &Path, mut make: impl FnMut(&Path) -> io::Result<T>) -> io::Result<(Self, T)> {
+        use std::sync::atomic::{AtomicU64, Ordering};
+        static COUNTER: AtomicU64 = AtomicU64::new(0);
+        loop {
+            let unique = COUNTER.fetch_add(1, Ordering::Relaxed);
+            let (process, now) = (std::process::id(), now_ns());
+            let path = dir.join(format!("{TEMP_PREFIX}{process}-{now}-{unique}"));
+            match make(&path) {
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(e) => {
+                    let _ = fs::remove_file(&path);
+                    return Err(e);
+                }
+                Ok(made) => return Ok((Self(path), made)),
+            }
+        }
+    }
+
+    /// Moves it to `dest`, replacing what stands there.
+    fn rename(self, dest: &Path) -> io::Result<()> {
+        // After a rename the name is gone and the removal on drop does nothing. Renaming one of
+        // two links to the same inode onto the other leaves the name: drop removes it.
+        fs::rename(&self.0, dest)
+    }
+}
+
+impl Drop for Temp {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
 }
 
 impl AtomicFile {
     /// Starts a file that is to stand at `dest`; the folder must be there.
     pub fn create(dest: &Path) -> Result<Self> {
-        use std::sync::atomic::{AtomicU64, Ordering};
-        static COUNTER: AtomicU64 = AtomicU64::new(0);
-        let name = dest.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let unique = COUNTER.fetch_add(1, Ordering::Relaxed);
-        let temp = dest.with_file_name(format!(".tmp-{}-{unique}-{name}", std::process::id()));
-        let file = File::create(&temp).map_err(|e| Error::io("create", &temp, e))?;
+        Self::create_in(folder_of(dest), dest)
+    }
+
+    /// Starts a file in the folder `dir` that is to stand at `dest`, in the same file system.
+    pub fn create_in(dir: &Path, dest: &Path) -> Result<Self> {
+        let (temp, file) =
+            Temp::new(dir, |path| File::options().write(true).create_new(true).open(path))
+                .map_err(|e| Error::io("create a file in", dir, e))?;
         Ok(Self { file: Some(file), temp, dest: dest.to_owned() })
     }
 
@@ -176,7 +225,7 @@ impl AtomicFile {
         &self.dest
     }
 
-    /// Changes the final place within the same folder or file system.
+    /// Changes the final place within the same file system.
     pub fn set_dest(&mut self, dest: PathBuf) {
         self.dest = dest;
     }
@@ -192,9 +241,14 @@ impl AtomicFile {
                 file.set_permissions(mode).map_err(io_err)?;
             }
         }
-        fs::rename(&self.temp, &self.dest).map_err(io_err)?;
-        self.temp = PathBuf::new();
-        Ok(())
+        self.temp.rename(&self.dest).map_err(io_err)
+    }
+
+    /// Renames into place without waiting for the disk: after a power cut the file may hold
+    /// anything, so its reader must be able to tell.
+    pub fn commit_unsynced(mut self) -> Result<()> {
+        self.file = None;
+        self.temp.rename(&self.dest).map_err(|e| Error::io("write", &self.dest, e))
     }
 }
 
@@ -207,15 +261,6 @@ impl Write for AtomicFile {
     }
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-impl Drop for AtomicFile {
-    fn drop(&mut self) {
-        if !self.temp.as_os_str().is_empty() {
-            self.file = None;
-            let _ = fs::remove_file(&self.temp);
-        }
     }
 }
 
@@ -234,41 +279,157 @@ pub fn write_atomic(path: &Path, content: &[u8]) -> Result<()> {
     out.commit(false)
 }
 
+/// How [`link_or_copy`] put a file in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placed {
+    /// Both names are the same file.
+    Linked,
+    /// The bytes were copied (shared copy-on-write where the file system can).
+    Copied,
+}
+
 /// Puts the file `from` at `to`: a hard link where the file system allows it, else a copy.
-/// Whatever stood at `to` is replaced atomically.
-pub fn link_or_copy(from: &Path, to: &Path) -> Result<()> {
-    let mut temp = AtomicFile::create(to)?;
-    temp.file = None;
-    remove_file(&temp.temp)?;
-    if fs::hard_link(from, &temp.temp).is_err() {
-        fs::copy(from, &temp.temp).map_err(|e| Error::io("copy", to, e))?;
-    }
-    // rename() of two links to one inode is a no-op that leaves the temporary name: drop it.
-    temp.commit_link()
+/// Whatever file stood at `to` is replaced atomically.
+pub fn link_or_copy(from: &Path, to: &Path) -> Result<Placed> {
+    let dir = folder_of(to);
+    let (temp, placed) = match Temp::new(dir, |temp| fs::hard_link(from, temp)) {
+        Ok((temp, ())) => (temp, Placed::Linked),
+        // Another file system, a limit on the number of links, or a file of another user.
+        Err(_) => {
+            let (temp, _) = Temp::new(dir, |temp| fs::copy(from, temp))
+                .map_err(|e| Error::io("copy to", to, e))?;
+            (temp, Placed::Copied)
+        }
+    };
+    temp.rename(to).map_err(|e| Error::io("write", to, e))?;
+    Ok(placed)
 }
 
-impl AtomicFile {
-    fn commit_link(mut self) -> Result<()> {
-        fs::rename(&self.temp, &self.dest).map_err(|e| Error::io("write", &self.dest, e))?;
-        let _ = fs::remove_file(&self.temp);
-        self.temp = PathBuf::new();
-        Ok(())
+/// Whether two names are the same file, by device and inode (links are not followed). `false` when
+/// one is missing and on platforms that have no such numbers.
+pub fn same_file(a: &Path, b: &Path) -> bool {
+    match (fs::symlink_metadata(a), fs::symlink_metadata(b)) {
+        (Ok(a), Ok(b)) => same_inode(&a, &b),
+        _ => false,
     }
 }
 
-/// An advisory lock on a file, held until dropped or the process ends, however it ends.
-pub struct Lock(#[allow(dead_code)] File); // held for its Drop
+#[cfg(unix)]
+fn same_inode(a: &fs::Metadata, b: &fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    (a.dev(), a.ino()) == (b.dev(), b.ino())
+}
+#[cfg(not(unix))]
+fn same_inode(_: &fs::Metadata, _: &fs::Metadata) -> bool {
+    false
+}
+
+/// Sets a file's modification time to the present.
+pub fn touch(path: &Path) -> Result<()> {
+    File::options()
+        .write(true)
+        .open(path)
+        .and_then(|file| file.set_modified(std::time::SystemTime::now()))
+        .map_err(|e| Error::io("set the time of", path, e))
+}
+
+/// Nanoseconds since 1970 by this machine's clock.
+pub fn now_ns() -> i128 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |d| i128::try_from(d.as_nanos()).unwrap_or(i128::MAX))
+}
+
+/// A path made absolute by the current folder, without looking at the file system.
+pub fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(|e| Error::io("make absolute", path, e))
+}
+
+/// An advisory lock on a file, held until dropped or the process ends, however it ends. Where the
+/// file system has no locks it excludes nobody.
+pub struct Lock {
+    file: File,
+    path: PathBuf,
+}
 
 impl Lock {
-    /// Takes the lock, waiting for another holder; `on_wait` is called once before waiting.
+    /// Takes the lock alone, waiting for other holders; `on_wait` is called once before waiting.
     pub fn acquire(path: &Path, on_wait: impl FnOnce()) -> Result<Self> {
-        let file = File::create(path).map_err(|e| Error::io("create the lock", path, e))?;
-        match file.try_lock() {
-            Ok(()) => return Ok(Self(file)),
-            Err(fs::TryLockError::WouldBlock) => on_wait(),
-            Err(fs::TryLockError::Error(e)) => return Err(Error::io("lock", path, e)),
+        let mut on_wait = Some(on_wait);
+        loop {
+            let lock = Self::open(path)?;
+            match lock.file.try_lock() {
+                Ok(()) => {}
+                Err(fs::TryLockError::WouldBlock) => {
+                    if let Some(on_wait) = on_wait.take() {
+                        on_wait();
+                    }
+                    lock.file.lock().map_err(|e| Error::io("lock", path, e))?;
+                }
+                Err(fs::TryLockError::Error(e)) => return lock.unlockable(e),
+            }
+            if lock.is_current() {
+                return Ok(lock);
+            }
         }
-        file.lock().map_err(|e| Error::io("lock", path, e))?;
-        Ok(Self(file))
+    }
+
+    /// Takes the lock together with others who share it, waiting for one who holds it alone.
+    pub fn acquire_shared(path: &Path) -> Result<Self> {
+        loop {
+            let lock = Self::open(path)?;
+            if let Err(e) = lock.file.lock_shared() {
+                return lock.unlockable(e);
+            }
+            if lock.is_current() {
+                return Ok(lock);
+            }
+        }
+    }
+
+    /// Takes the lock alone if nobody holds it.
+    pub fn try_acquire(path: &Path) -> Result<Option<Self>> {
+        loop {
+            let lock = Self::open(path)?;
+            match lock.file.try_lock() {
+                Ok(()) if lock.is_current() => return Ok(Some(lock)),
+                Ok(()) => {}
+                Err(fs::TryLockError::WouldBlock) => return Ok(None),
+                Err(fs::TryLockError::Error(e)) => return lock.unlockable(e).map(Some),
+            }
+        }
+    }
+
+    /// Removes the lock file of a lock that is held alone.
+    pub fn remove(self) -> Result<()> {
+        // Elsewhere a name stays until the last handle is closed, and nobody could open it anew.
+        if cfg!(unix) { remove_file(&self.path) } else { Ok(()) }
+    }
+
+    fn open(path: &Path) -> Result<Self> {
+        let open = || File::options().write(true).create(true).truncate(false).open(path);
+        let file = open().or_else(|e| match path.parent() {
+            Some(parent) if e.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir_all(parent).and_then(|()| open())
+            }
+            _ => Err(e),
+        });
+        let file = file.map_err(|e| Error::io("create the lock", path, e))?;
+        Ok(Self { file, path: path.to_owned() })
+    }
+
+    fn unlockable(self, e: io::Error) -> Result<Self> {
+        match e.kind() {
+            io::ErrorKind::Unsupported => Ok(self),
+            _ => Err(Error::io("lock", &self.path, e)),
+        }
+    }
+
+    /// Whether the locked file still bears its name: its last holder may have removed it.
+    fn is_current(&self) -> bool {
+        !cfg!(unix)
+            || match (self.file.metadata(), fs::metadata(&self.path)) {
+                (Ok(ours), Ok(named)) => same_inode(&ours, &named),
+                _ => false,
+            }
     }
 }

@@ -7,6 +7,10 @@ pub mod arch;
 #[cfg(feature = "engine")]
 pub mod bytes;
 #[cfg(feature = "engine")]
+pub mod cache;
+#[cfg(feature = "engine")]
+pub mod digest;
+#[cfg(feature = "engine")]
 pub mod env;
 pub mod error;
 #[cfg(feature = "engine")]

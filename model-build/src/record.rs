@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::digest::Digest;
 use crate::hub::{Body, Dim};
 
 /// A finished step: what it was made from and what it gave.
@@ -22,8 +23,8 @@ pub struct Record {
 pub struct RecordFile {
     /// File name within the artifact.
     pub name: String,
-    /// BLAKE3 of the bytes, hex.
-    pub digest: String,
+    /// The digest of the bytes.
+    pub digest: Digest,
     /// Length in bytes.
     pub len: u64,
 }
