@@ -1,1 +1,243 @@
 //! Operators: typed view, shape inference. One file per op or family of ops with one rule.
+#![allow(clippy::unnecessary_wraps)] // every rule has one signature, whether it can fail or not
+
+/// Statics of standard operators: `NAME = "Name", first operator set, rule;`.
+macro_rules! defs {
+    ($($name:ident = $op:literal, $since:literal, $infer:ident;)*) => {
+        $(#[doc = concat!("`", $op, "`.")]
+        pub(super) static $name: super::OpDef =
+            super::OpDef { op: $op, domain: "", since: $since, infer: $infer };)*
+    };
+}
+
+mod binary;
+mod cast;
+mod conv;
+mod cx;
+mod einsum;
+mod gather;
+mod gemm;
+mod generate;
+mod infer;
+mod layout;
+pub mod len;
+mod matmul;
+mod norm;
+mod onnx_type;
+mod quantize_linear;
+mod reduce;
+mod reshape;
+mod resize;
+mod slice;
+mod squeeze;
+mod unary;
+
+pub use cast::Cast;
+pub use cx::{Cx, Fact};
+pub use gemm::Gemm;
+pub use generate::Constant;
+pub use infer::{infer, is_constant};
+pub use matmul::MatMul;
+pub use onnx_type::{dtype_of, number_of};
+
+use crate::error::Result;
+use crate::hub::Node;
+
+/// An operator.
+pub struct OpDef {
+    /// Its name.
+    pub op: &'static str,
+    /// Its domain; empty for the standard one.
+    pub domain: &'static str,
+    /// The first version of its domain's operator set that has it.
+    pub since: i64,
+    /// Its rule of shape inference: what is known of the outputs, in order. Outputs past the end of
+    /// the list are unknown.
+    pub infer: fn(&Cx<'_>) -> Result<Vec<Fact>>,
+}
+
+impl std::fmt::Debug for OpDef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.op)
+    }
+}
+
+/// A typed view of a node of the standard domain.
+pub trait View: Sized {
+    /// The operator.
+    const OP: &'static str;
+    /// The node's parts by name. An error names a missing input or an attribute of the wrong kind.
+    fn view(node: &Node) -> Result<Self>;
+    /// [`view`](Self::view) if the node is of this operator.
+    fn of(node: &Node) -> Result<Option<Self>> {
+        node.is(Self::OP).then(|| Self::view(node)).transpose()
+    }
+}
+
+/// The operator of that domain and name.
+pub fn find(domain: &str, op: &str) -> Option<&'static OpDef> {
+    let domain = if domain == "ai.onnx" { "" } else { domain };
+    let at = ALL.binary_search_by(|def| (def.op, def.domain).cmp(&(op, domain))).ok()?;
+    ALL.get(at).copied()
+}
+
+/// Every operator, by name.
+pub static ALL: &[&OpDef] = &[
+    &unary::ABS,
+    &unary::ACOS,
+    &unary::ACOSH,
+    &binary::ADD,
+    &binary::AND,
+    &reduce::ARG_MAX,
+    &reduce::ARG_MIN,
+    &unary::ASIN,
+    &unary::ASINH,
+    &unary::ATAN,
+    &unary::ATANH,
+    &conv::AVERAGE_POOL,
+    &norm::BATCH_NORMALIZATION,
+    &binary::BIT_SHIFT,
+    &binary::BITWISE_AND,
+    &unary::BITWISE_NOT,
+    &binary::BITWISE_OR,
+    &binary::BITWISE_XOR,
+    &cast::CAST,
+    &cast::CAST_LIKE,
+    &unary::CEIL,
+    &unary::CELU,
+    &unary::CLIP,
+    &layout::CONCAT,
+    &generate::CONSTANT,
+    &generate::CONSTANT_OF_SHAPE,
+    &conv::CONV,
+    &conv::CONV_INTEGER,
+    &conv::CONV_TRANSPOSE,
+    &unary::COS,
+    &unary::COSH,
+    &unary::CUM_SUM,
+    &layout::DEPTH_TO_SPACE,
+    &quantize_linear::DEQUANTIZE_LINEAR,
+    &binary::DIV,
+    &norm::DROPOUT,
+    &quantize_linear::DYNAMIC_QUANTIZE_LINEAR,
+    &einsum::EINSUM,
+    &unary::ELU,
+    &binary::EQUAL,
+    &unary::ERF,
+    &unary::EXP,
+    &layout::EXPAND,
+    &generate::EYE_LIKE,
+    &reshape::FLATTEN,
+    &unary::FLOOR,
+    &gather::GATHER,
+    &gather::GATHER_ELEMENTS,
+    &gather::GATHER_ND,
+    &unary::GELU,
+    &gemm::GEMM,
+    &conv::GLOBAL_AVERAGE_POOL,
+    &conv::GLOBAL_LP_POOL,
+    &conv::GLOBAL_MAX_POOL,
+    &binary::GREATER,
+    &binary::GREATER_OR_EQUAL,
+    &unary::GROUP_NORMALIZATION,
+    &unary::HARD_SIGMOID,
+    &unary::HARD_SWISH,
+    &unary::HARDMAX,
+    &unary::IDENTITY,
+    &unary::INSTANCE_NORMALIZATION,
+    &unary::IS_INF,
+    &unary::IS_NAN,
+    &unary::LRN,
+    &norm::LAYER_NORMALIZATION,
+    &unary::LEAKY_RELU,
+    &binary::LESS,
+    &binary::LESS_OR_EQUAL,
+    &unary::LOG,
+    &unary::LOG_SOFTMAX,
+    &unary::LP_NORMALIZATION,
+    &conv::LP_POOL,
+    &matmul::MAT_MUL,
+    &matmul::MAT_MUL_INTEGER,
+    &binary::MAX,
+    &conv::MAX_POOL,
+    &binary::MEAN,
+    &unary::MEAN_VARIANCE_NORMALIZATION,
+    &binary::MIN,
+    &unary::MISH,
+    &binary::MOD,
+    &binary::MUL,
+    &unary::NEG,
+    &generate::NON_ZERO,
+    &unary::NOT,
+    &generate::ONE_HOT,
+    &binary::OR,
+    &unary::PRELU,
+    &layout::PAD,
+    &binary::POW,
+    &conv::Q_LINEAR_CONV,
+    &matmul::Q_LINEAR_MAT_MUL,
+    &quantize_linear::QUANTIZE_LINEAR,
+    &unary::RMS_NORMALIZATION,
+    &generate::RANGE,
+    &unary::RECIPROCAL,
+    &reduce::REDUCE_L1,
+    &reduce::REDUCE_L2,
+    &reduce::REDUCE_LOG_SUM,
+    &reduce::REDUCE_LOG_SUM_EXP,
+    &reduce::REDUCE_MAX,
+    &reduce::REDUCE_MEAN,
+    &reduce::REDUCE_MIN,
+    &reduce::REDUCE_PROD,
+    &reduce::REDUCE_SUM,
+    &reduce::REDUCE_SUM_SQUARE,
+    &unary::RELU,
+    &reshape::RESHAPE,
+    &resize::RESIZE,
+    &unary::REVERSE_SEQUENCE,
+    &unary::ROUND,
+    &unary::SCATTER_ELEMENTS,
+    &unary::SCATTER_ND,
+    &unary::SELU,
+    &generate::SHAPE,
+    &unary::SHRINK,
+    &unary::SIGMOID,
+    &unary::SIGN,
+    &unary::SIN,
+    &unary::SINH,
+    &generate::SIZE,
+    &slice::SLICE,
+    &unary::SOFTMAX,
+    &unary::SOFTPLUS,
+    &unary::SOFTSIGN,
+    &layout::SPACE_TO_DEPTH,
+    &layout::SPLIT,
+    &unary::SQRT,
+    &squeeze::SQUEEZE,
+    &binary::SUB,
+    &binary::SUM,
+    &unary::SWISH,
+    &unary::TAN,
+    &unary::TANH,
+    &unary::THRESHOLDED_RELU,
+    &layout::TILE,
+    &reduce::TOP_K,
+    &layout::TRANSPOSE,
+    &unary::TRILU,
+    &squeeze::UNSQUEEZE,
+    &binary::WHERE,
+    &binary::XOR,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_is_in_alphabetical_order_so_that_find_finds_each() {
+        for def in ALL {
+            assert_eq!(find(def.domain, def.op).map(|d| d.op), Some(def.op));
+        }
+        assert!(find("", "NoSuchOp").is_none());
+        assert!(find("com.microsoft", "Add").is_none());
+    }
+}
