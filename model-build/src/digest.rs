@@ -14,6 +14,10 @@ impl Digest {
     pub fn of(bytes: &[u8]) -> Self {
         blake3::hash(bytes).into()
     }
+    /// The digest that is these 32 bytes.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
     /// The 32 bytes.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0

@@ -33,6 +33,9 @@ impl Key {
     pub fn to_hex(&self) -> String {
         to_hex(&self.0)
     }
+    pub(super) const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
 }
 
 impl fmt::Display for Key {

@@ -66,7 +66,7 @@ impl Write for ObjectWriter<'_> {
 }
 
 /// What an entry of the stat index about an object is called: the store may be moved.
-fn subject_of(digest: &Digest) -> Vec<u8> {
+pub(super) fn subject_of(digest: &Digest) -> Vec<u8> {
     [b"object:", digest.as_bytes().as_slice()].concat()
 }
 
@@ -232,7 +232,7 @@ impl Store {
     }
 
     /// Held while an object is hashed or linked. Without it work may be done twice.
-    fn object_lock(&self, digest: &Digest) -> Option<Lock> {
+    pub(super) fn object_lock(&self, digest: &Digest) -> Option<Lock> {
         let [shard, ..] = *digest.as_bytes();
         let path = self.top.lock_path("object", &to_hex(&[shard]));
         self.top.is_writable().then(|| Lock::acquire(&path, || {}).ok()).flatten()

@@ -104,6 +104,11 @@ impl StatIndex {
         }
     }
 
+    /// Removes the entry of a subject.
+    pub(super) fn remove(&self, subject: &[u8]) {
+        let _ = fsx::remove_file(&self.entry_path(&blake3::hash(subject)));
+    }
+
     fn entry_path(&self, name: &blake3::Hash) -> PathBuf {
         let hex = to_hex(name.as_bytes());
         let (head, rest) = hex.split_at(2);
@@ -156,7 +161,8 @@ fn hash_file(path: &Path, on_hash: &mut dyn FnMut(&Path, u64)) -> Result<Digest>
     Ok(hasher.finalize().into())
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 #[allow(clippy::disallowed_methods)] // the tests change files behind the index's back
 mod tests {
     use super::*;

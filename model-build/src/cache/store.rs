@@ -392,5 +392,6 @@ pub(super) fn read_record(path: &Path, key: &Key) -> Result<Option<Record>, Stri
     serde_json::from_str(json).map(Some).map_err(|e| format!("the record cannot be read: {e}"))
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests;
