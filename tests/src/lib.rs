@@ -3,3 +3,4 @@
 
 pub mod arrays;
 pub mod onnxruntime;
+pub mod rten;
