@@ -7,6 +7,7 @@ use super::config::{Config, refused};
 use super::weight;
 use crate::error::{Error, Result};
 use crate::hub::{AttrValue, Checkpoint, DType, Dim, Graph, Node, Tensor, Type, Value, ValueId};
+use crate::op;
 
 /// The opset that `lower` gives: the first one with LayerNormalization.
 const OPSET: i64 = 17;
@@ -130,11 +131,7 @@ impl<'c> Builder<'c> {
 
     /// Casts a value.
     pub(super) fn cast(&mut self, path: &str, x: ValueId, to: DType) -> Result<ValueId> {
-        // TensorProto.DataType
-        let number = match to {
-            DType::I64 => 7,
-            _ => 1,
-        };
+        let number = op::number_of(to);
         self.op(path, "Cast", &[x], &[("to", AttrValue::Int(number))])
     }
 
@@ -210,7 +207,7 @@ impl<'c> Builder<'c> {
         self.used.insert(name.to_owned());
     }
 
-    /// Ends the graph: names the outputs, and makes sure that no weight was left out.
+    /// Ends the graph: names the outputs, infers all types, and makes sure that no weight was left out.
     ///
     /// `ignored` are the starts of the names that the family has outside the encoder: heads of
     /// other tasks. Any other tensor that no node reads is an error, for a graph that drops
@@ -244,6 +241,7 @@ impl<'c> Builder<'c> {
             edit.rename(*value, name)?;
         }
         edit.finish()?;
+        op::infer(&mut self.graph)?;
         Ok(self.graph)
     }
 }
