@@ -67,6 +67,11 @@ pub fn is_file(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|m| m.is_file())
 }
 
+/// Whether a symbolic link is there, wherever it leads.
+pub fn is_link(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|m| m.is_symlink())
+}
+
 fn missing(path: &Path, e: io::Error) -> Error {
     match e.kind() {
         io::ErrorKind::NotFound => Error::source_missing("no such file").file(path).caused_by(e),
@@ -83,6 +88,14 @@ pub fn list_dir(path: &Path) -> Result<Vec<PathBuf>> {
         .map_err(|e| Error::io("list", path, e))?;
     names.sort();
     Ok(names)
+}
+
+/// The first bytes of a file, at most `n`.
+pub fn head(path: &Path, n: u64) -> Result<Vec<u8>> {
+    let file = File::open(path).map_err(|e| missing(path, e))?;
+    let mut out = Vec::new();
+    file.take(n).read_to_end(&mut out).map_err(|e| Error::io("read", path, e))?;
+    Ok(out)
 }
 
 /// The whole of a small file; an error when it is longer than `cap` bytes.

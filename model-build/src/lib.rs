@@ -27,5 +27,7 @@ pub mod op;
 pub mod pass;
 #[cfg(feature = "engine")]
 pub mod record;
+#[cfg(feature = "engine")]
+pub mod source;
 
 pub use error::{Error, ErrorKind};

@@ -1,13 +1,17 @@
 //! Formats: bytes ↔ hub. Nothing outside a format's file sees its protobuf, JSON or pickle.
 
-use std::path::PathBuf;
+pub mod onnx;
+pub mod safetensors;
+
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::hub::{Blob, Hub};
+use crate::source::{self, Listing};
 
 // One line per format: the list that the manifest, the command line, the docs and the tests iterate.
 /// Every format.
-pub static ALL: &[&FormatDef] = &[];
+pub static ALL: &[&FormatDef] = &[&onnx::ONNX, &safetensors::SAFETENSORS];
 
 /// A file format.
 pub struct FormatDef {
@@ -19,10 +23,12 @@ pub struct FormatDef {
     pub extensions: &'static [&'static str],
     /// Bumped when the bytes it writes, or what it reads from the same bytes, change.
     pub revision: u32,
-    /// Whether a source is of this format, from its file names and the first bytes of its main file.
-    pub sniff: fn(&Sniff<'_>) -> bool,
-    /// The files of a source that belong to the model, given all names in its folder.
-    pub select: fn(&[String]) -> Vec<String>,
+    /// What a source of this format has in its folder, for messages.
+    pub looks_for: &'static str,
+    /// The names of the files that belong to the model, the main one first, if a source is of this
+    /// format; an error when it is, and is damaged or leaves open which model is meant. Looks at
+    /// names, and at the insides of files only as far as they name other files.
+    pub detect: fn(&Listing) -> Result<Option<Vec<String>>>,
     /// Bytes → hub.
     pub read: Option<fn(&SourceFiles) -> Result<Hub>>,
     /// Hub → laid-out files; the first is the main one.
@@ -35,20 +41,12 @@ impl std::fmt::Debug for FormatDef {
     }
 }
 
-/// What is looked at to tell a source's format.
-pub struct Sniff<'a> {
-    /// File names relative to the source folder (one name for a single-file source).
-    pub names: &'a [String],
-    /// The first bytes of the file, for a single-file source; empty for a folder.
-    pub head: &'a [u8],
-}
-
 /// The local files of a source.
 #[derive(Clone, Debug)]
 pub struct SourceFiles {
     /// The folder the names are relative to.
     pub root: PathBuf,
-    /// Names relative to `root`, with `/`, sorted.
+    /// Names relative to `root`, with `/`: the main file, then the others, sorted.
     pub names: Vec<String>,
 }
 
@@ -57,6 +55,66 @@ impl SourceFiles {
     pub fn path(&self, name: &str) -> PathBuf {
         self.root.join(name)
     }
+}
+
+/// A source whose format is known.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// The format.
+    pub format: &'static FormatDef,
+    /// The files that belong to the model. What else lies beside them does not matter.
+    pub files: SourceFiles,
+}
+
+/// Finds out what a file or folder is. An error lists what was looked for and what is there.
+pub fn resolve(path: &Path) -> Result<Resolved> {
+    let listing = source::list(path)?;
+    let mut found = Vec::new();
+    for format in ALL {
+        if let Some(mut names) = (format.detect)(&listing).map_err(|e| e.file(path))? {
+            if let Some((_, others)) = names.split_first_mut() {
+                others.sort_unstable();
+            }
+            names.dedup();
+            found.push(Resolved {
+                format,
+                files: SourceFiles { root: listing.root.clone(), names },
+            });
+        }
+    }
+    if found.len() > 1 {
+        let each = found.iter().map(|r| {
+            format!("{} ({})", r.format.name, r.files.names.first().map_or("", String::as_str))
+        });
+        return Err(Error::source_missing(format!(
+            "models of several formats are here: {}",
+            each.collect::<Vec<_>>().join(", ")
+        ))
+        .file(path)
+        .hint("name one of the files as the source"));
+    }
+    let resolved = found.pop().ok_or_else(|| unknown(path, &listing))?;
+    for name in &resolved.files.names {
+        source::stat(&resolved.files.path(name))?;
+    }
+    Ok(resolved)
+}
+
+fn unknown(path: &Path, listing: &Listing) -> Error {
+    let wanted = ALL.iter().map(|f| format!("{}: {}", f.name, f.looks_for)).collect::<Vec<_>>();
+    let hint = format!("looked for {}", wanted.join("; "));
+    if listing.single {
+        return Error::source_missing("this file is of no format known here").file(path).hint(hint);
+    }
+    let mut there: Vec<&str> = listing.names.iter().map(String::as_str).take(8).collect();
+    if listing.names.len() > there.len() {
+        there.push("…");
+    }
+    let message = match there.as_slice() {
+        [] => "there is no file in this folder".to_owned(),
+        there => format!("no model found among {}", there.join(", ")),
+    };
+    Error::source_missing(message).file(path).hint(hint)
 }
 
 /// How a format is to be written.

@@ -15,6 +15,8 @@ pub struct Checkpoint {
     pub config: Json,
     /// Tensors by name, mapped lazily.
     pub tensors: BTreeMap<String, Tensor>,
+    /// Free key/value metadata of the weight files.
+    pub metadata: BTreeMap<String, String>,
     /// Tokenizer, pooling and preprocessor files by path relative to the checkpoint's folder.
     pub assets: BTreeMap<String, Bytes>,
 }

@@ -323,6 +323,10 @@ pub struct Body {
 }
 
 impl Body {
+    /// An empty graph.
+    pub fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), ..Self::default() }
+    }
     /// The values' ids, in creation order.
     pub fn value_ids(&self) -> impl Iterator<Item = ValueId> + use<> {
         (0..u32::try_from(self.values.len()).unwrap_or(u32::MAX)).map(ValueId)
@@ -406,6 +410,11 @@ impl Body {
     /// Changes what is known of a value while reading or inferring shapes.
     pub fn value_mut(&mut self, id: ValueId) -> &mut Value {
         &mut self.values[id.0 as usize]
+    }
+
+    /// The subgraphs of all nodes, one level deep.
+    pub fn subgraphs_mut(&mut self) -> impl Iterator<Item = &mut Body> {
+        self.nodes.iter_mut().flatten().flat_map(Node::subgraphs_mut)
     }
 
     /// Names a subgraph uses and does not define: they are the enclosing graph's.
@@ -519,7 +528,7 @@ impl Graph {
             metadata: Vec::new(),
             functions: Vec::new(),
             extra: Bytes::new(),
-            body: Body { name: name.to_owned(), ..Body::default() },
+            body: Body::new(name),
         }
     }
     /// The version of the standard operator set; 1 where none is imported.
