@@ -243,6 +243,15 @@ impl AtomicFile {
         self.dest = dest;
     }
 
+    /// Appends the whole of a file, copied by the system where it can; gives its length.
+    pub fn copy_from(&mut self, path: &Path) -> Result<u64> {
+        let mut from = File::open(path).map_err(|e| missing(path, e))?;
+        match &mut self.file {
+            Some(file) => io::copy(&mut from, file).map_err(|e| Error::io("copy", path, e)),
+            None => Err(Error::bug("a file is written after it was closed").file(path)),
+        }
+    }
+
     /// Syncs the bytes to the disk, sets the mode (`read_only`) and renames into place.
     pub fn commit(mut self, read_only: bool) -> Result<()> {
         let io_err = |e| Error::io("write", &self.dest, e);

@@ -11,6 +11,8 @@ pub mod cache;
 #[cfg(feature = "engine")]
 pub mod digest;
 #[cfg(feature = "engine")]
+pub mod embed;
+#[cfg(feature = "engine")]
 pub mod env;
 pub mod error;
 #[cfg(feature = "engine")]
