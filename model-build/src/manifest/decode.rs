@@ -1,0 +1,347 @@
+//! TOML tables → models and targets.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::platform;
+use super::reader::{Reader, Value};
+use super::schema::Field;
+use super::text::{quoted, suggest};
+use super::types::{
+    Axis, Embed, Model, POOLING_WORDS, Precision, Quantization, QuantizationMethod,
+    QuantizationType, Runner, Target, Verify, format_words, task_words,
+};
+use crate::arch::{Pooling, Task};
+use crate::error::Result;
+
+/// Oldest and newest version of ONNX's operator set that a target may ask for.
+pub(super) const OPSETS: std::ops::RangeInclusive<i64> = 7..=26;
+/// Most synthetic samples of an accuracy check.
+const MOST_SAMPLES: i64 = 4096;
+/// Longest name of a model or target, in characters.
+const LONGEST_NAME: usize = 64;
+
+/// A model of a table of models. `base` is the folder that paths are relative to.
+pub(super) fn model(entry: &Value<'_>, base: &Path) -> Result<Model> {
+    let table = open_model(entry)?;
+    if let Some(key) = table.get("workspace")? {
+        let error = key.text.wrong(&key.key_spot, "`workspace` does not belong here", "not here");
+        return Err(error.hint(
+            "only a model in `[package.metadata.models]` of a Cargo.toml can be inherited from the workspace",
+        ));
+    }
+    let source = source(table.require("source", "source = \"models/my-model\"")?, base)?;
+    let targets = targets(&table, entry.key, base)?;
+    Ok(Model { name: entry.key.to_owned(), source, targets })
+}
+
+/// A model that says `workspace = true`: the workspace's model of that name, given by `find`, with
+/// the targets that stand here.
+pub(super) fn inherited(
+    entry: &Value<'_>,
+    base: &Path,
+    find: impl FnOnce(&Value<'_>) -> Result<Model>,
+) -> Result<Model> {
+    let table = open_model(entry)?;
+    let key = table.require("workspace", "workspace = true")?;
+    if !key.boolean()? {
+        let error = key.wrong("`workspace` cannot be `false`", "only `true` is allowed");
+        return Err(error.hint("leave the key out for a model that is declared here"));
+    }
+    if let Some(source) = table.get("source")? {
+        let message = "an inherited model has no `source` of its own";
+        let error = source.text.wrong(&source.key_spot, message, "the workspace gives it");
+        return Err(error.hint(
+            "remove this line, or remove `workspace = true` and declare the whole model here",
+        ));
+    }
+    let mut model = find(key)?;
+    if let Some(value) = table.get("targets")? {
+        for own in value.entries("the targets")? {
+            let clash = |target: &&Target| {
+                target.name != own.key && folded(&target.name) == folded(own.key)
+            };
+            if let Some(other) = model.targets.iter().find(clash) {
+                return Err(clashing(&own, &other.name));
+            }
+        }
+        for target in targets(&table, entry.key, base)? {
+            model.targets.retain(|inherited| inherited.name != target.name);
+            model.targets.push(target);
+        }
+        model.targets.sort_by(|a, b| a.name.cmp(&b.name));
+    }
+    Ok(model)
+}
+
+fn open_model<'d>(entry: &Value<'d>) -> Result<Reader<'d>> {
+    let header = format!("{}{}", entry.text.prefix, entry.key);
+    Reader::open(entry, Model::KEYS, "in this model", |unknown| {
+        let names: Vec<&str> = Model::KEYS.iter().map(|field| field.name).collect();
+        if is_key(Target::KEYS, unknown.key) {
+            let name = unknown.key;
+            return Some(format!(
+                "`{name}` is a key of a target: put it under `[{header}.targets.NAME]`"
+            ));
+        }
+        if unknown.is_table() && suggest(unknown.key, &names).is_none() {
+            let name = quoted(&format!("[{header}.targets.{}]", unknown.key));
+            return Some(format!("if it is a target, write {name}"));
+        }
+        None
+    })
+}
+
+/// The error for a model without targets.
+pub(super) fn without_targets(entry: &Value<'_>) -> crate::Error {
+    let message = format!("the model {} has no targets", quoted(entry.key));
+    entry.text.wrong(&entry.spot, &message, "nothing to build").hint(format!(
+        "add what to make of it:\n\n    [{}{}.targets.app]\n    format = \"onnx\"\n",
+        entry.text.prefix, entry.key
+    ))
+}
+
+fn targets(table: &Reader<'_>, model: &str, base: &Path) -> Result<Vec<Target>> {
+    let Some(value) = table.get("targets")? else { return Ok(Vec::new()) };
+    let found = value.entries("the targets")?;
+    check_names(&found, "target")?;
+    let mut targets = Vec::new();
+    for entry in found {
+        targets.push(target(&entry, base).map_err(|e| e.target(model, entry.key))?);
+    }
+    targets.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(targets)
+}
+
+/// A target. `base` is the folder that paths are relative to.
+pub(super) fn target(entry: &Value<'_>, base: &Path) -> Result<Target> {
+    let table = Reader::open(entry, Target::KEYS, "in this target", |unknown| {
+        let key = unknown.key;
+        if is_key(Verify::KEYS, key) {
+            return Some(format!("`{key}` is a key of `verify`: `verify = {{ {key} = … }}`"));
+        }
+        if is_key(Quantization::KEYS, key) {
+            return Some(format!(
+                "`{key}` is a key of `quantization`: `quantization = {{ {key} = … }}`"
+            ));
+        }
+        is_key(Model::KEYS, key)
+            .then(|| format!("`{key}` is a key of the model: put it one table up"))
+    })?;
+    let target = Target {
+        name: entry.key.to_owned(),
+        format: table.require("format", "format = \"onnx\"")?.word(&format_words())?,
+        opset_version: table.read("opset-version", |v| v.integer(OPSETS))?,
+        precision: table.read("precision", precision)?.unwrap_or_default(),
+        quantization: table.read("quantization", quantization)?,
+        shapes: table.read("shapes", shapes)?.unwrap_or_default(),
+        task: table.read("task", |v| v.word(&task_words()))?,
+        pooling: table.read("pooling", |v| v.word(POOLING_WORDS))?,
+        normalize: table.read("normalize", Value::boolean)?,
+        verify: table.read("verify", |v| verify(v, base))?,
+        embed: table.read("embed", |v| v.word(Embed::WORDS))?.unwrap_or_default(),
+        when: table.read("when", platform::parse_when)?,
+    };
+    check_pooling(&table, &target)?;
+    Ok(target)
+}
+
+/// Pooling and normalization belong to feature extraction, and normalization to a pooled vector.
+fn check_pooling(table: &Reader<'_>, target: &Target) -> Result<()> {
+    let pools = target.pooling.is_some_and(|pooling| pooling != Pooling::None);
+    let normalizes = target.normalize == Some(true);
+    if let Some(task) = target.task
+        && task != Task::FeatureExtraction
+    {
+        for (asked, key) in [(pools, "pooling"), (normalizes, "normalize")] {
+            if let (true, Some(value)) = (asked, table.get(key)?) {
+                let message = format!("the task `{}` has no `{key}`", task.name());
+                return Err(value.wrong(&message, "only for feature-extraction").hint(format!(
+                    "remove `{key}`, or set `task = \"feature-extraction\"`"
+                )));
+            }
+        }
+    }
+    if let (true, Some(Pooling::None), Some(value)) =
+        (normalizes, target.pooling, table.get("normalize")?)
+    {
+        let error = value.wrong("without pooling there is nothing to normalize", "no pooled vector");
+        return Err(error.hint("set `pooling = \"mean\"` or `pooling = \"cls\"`"));
+    }
+    Ok(())
+}
+
+fn is_key(fields: &[Field], key: &str) -> bool {
+    fields.iter().any(|field| field.name == key)
+}
+
+fn source(value: &Value<'_>, base: &Path) -> Result<PathBuf> {
+    let text = value.line()?;
+    let remote = ["hf:", "https:", "http:", "ollama:"];
+    if let Some(scheme) = remote.iter().find(|scheme| text.starts_with(*scheme)) {
+        let error = value.text.later(&value.spot, &format!("a source from `{scheme}`"));
+        return Err(error.hint(
+            "download the model and give its folder or file: `source = \"models/my-model\"`",
+        ));
+    }
+    if let Some((scheme, _)) = text.split_once("://") {
+        let error =
+            value.wrong(&format!("there is no source scheme {}", quoted(scheme)), "unknown scheme");
+        return Err(error.hint("give a folder or file: `source = \"models/my-model\"`"));
+    }
+    path(value, base)
+}
+
+/// A path relative to the manifest's folder.
+fn path(value: &Value<'_>, base: &Path) -> Result<PathBuf> {
+    let text = value.line()?;
+    if text == "~" || text.starts_with("~/") {
+        let error = value.wrong("`~` is not expanded in paths", "a shell's word");
+        return Err(error.hint("write a path relative to the manifest's folder, or an absolute one"));
+    }
+    Ok(base.join(text))
+}
+
+fn precision(value: &Value<'_>) -> Result<Precision> {
+    if value.is_table() {
+        let error = value.text.later(&value.key_spot, "a precision per tensor pattern");
+        return Err(error.hint("give one precision for the whole graph: `precision = \"fp16\"`"));
+    }
+    if let Ok(text) = value.text()
+        && QuantizationType::WORDS.iter().any(|word| word.name == text)
+        && Precision::WORDS.iter().all(|word| word.name != text)
+    {
+        let error = value.wrong(&format!("`{text}` is no floating-point type"), "not a precision");
+        return Err(error.hint(format!("for integer weights write `quantization = \"{text}\"`")));
+    }
+    value.word(Precision::WORDS)
+}
+
+fn quantization(value: &Value<'_>) -> Result<Quantization> {
+    if value.is_text() {
+        let dtype = value.word(QuantizationType::WORDS)?;
+        return Ok(Quantization { method: QuantizationMethod::default(), dtype });
+    }
+    if !value.is_table() {
+        return value.text().and(value.word(QuantizationType::WORDS)).map(|dtype| Quantization {
+            method: QuantizationMethod::default(),
+            dtype,
+        });
+    }
+    let table = Reader::open(value, Quantization::KEYS, "in this table", |_| None)?;
+    let method = table.read("method", |v| v.word(QuantizationMethod::WORDS))?.unwrap_or_default();
+    let dtype = table.require("type", "type = \"int8\"")?.word(QuantizationType::WORDS)?;
+    Ok(Quantization { method, dtype })
+}
+
+fn shapes(value: &Value<'_>) -> Result<BTreeMap<String, Axis>> {
+    let mut shapes = BTreeMap::new();
+    for entry in value.entries("in these shapes")? {
+        if entry.key.trim().is_empty() {
+            let error = entry.text.wrong(&entry.key_spot, "an axis has no name", "empty");
+            return Err(error.hint("name an axis of the graph: `shapes = { sequence = 128 }`"));
+        }
+        if entry.is_compound() {
+            let error = entry.text.later(&entry.spot, "a range of lengths");
+            return Err(error.hint(format!(
+                "give one length, `{0} = 128`, or leave the axis free, `{0} = \"dynamic\"`",
+                entry.key
+            )));
+        }
+        let axis = if entry.is_text() {
+            if entry.text()? != "dynamic" {
+                let message = format!("{} is neither a length nor \"dynamic\"", quoted(entry.key));
+                let error = entry.wrong(&message, "unknown word");
+                let (key, text) = (entry.key, entry.text()?);
+                return Err(match text.parse::<u64>() {
+                    Ok(_) => error.hint(format!("leave out the quotes: `{key} = {text}`")),
+                    Err(_) => error.hint(format!("write `{key} = \"dynamic\"` or `{key} = 128`")),
+                });
+            }
+            Axis::Dynamic
+        } else {
+            let length = entry.integer(1..=i64::MAX)?;
+            Axis::Fixed(length.unsigned_abs())
+        };
+        shapes.insert(entry.key.to_owned(), axis);
+    }
+    Ok(shapes)
+}
+
+fn verify(value: &Value<'_>, base: &Path) -> Result<Verify> {
+    let table = Reader::open(value, Verify::KEYS, "in this table", |_| None)?;
+    let defaults = Verify::default();
+    let inputs = table.read("inputs", |v| path(v, base))?;
+    if inputs.is_some() {
+        for key in ["samples", "seed"] {
+            if let Some(value) = table.get(key)? {
+                let message = format!("`{key}` is for synthetic inputs, and `inputs` names a file");
+                let error = value.text.wrong(&value.key_spot, &message, "has no effect");
+                return Err(error.hint(format!("remove `{key}` or `inputs`")));
+            }
+        }
+    }
+    let positive = 0.0..=f64::INFINITY;
+    Ok(Verify {
+        cosine: table.read("cosine", |v| v.number(-1.0..=1.0))?,
+        max_abs: table.read("max-abs", |v| v.number(positive.clone()))?,
+        mean_abs: table.read("mean-abs", |v| v.number(positive.clone()))?,
+        top1: table.read("top1", |v| v.number(0.0..=1.0))?,
+        runner: table.read("runner", |v| v.word(Runner::WORDS))?.unwrap_or_default(),
+        inputs,
+        samples: table
+            .read("samples", |v| v.integer(1..=MOST_SAMPLES))?
+            .and_then(|n| u32::try_from(n).ok())
+            .unwrap_or(defaults.samples),
+        seed: table
+            .read("seed", |v| v.integer(0..=i64::MAX))?
+            .map_or(defaults.seed, i64::unsigned_abs),
+    })
+}
+
+/// Checks the names of models, or of one model's targets: they become names of files and types.
+pub(super) fn check_names(entries: &[Value<'_>], what: &str) -> Result<()> {
+    const RESERVED: &[&str] = &["con", "prn", "aux", "nul", "self", "super", "crate"];
+    let mut seen: BTreeMap<String, &str> = BTreeMap::new();
+    for entry in entries {
+        let name = entry.key;
+        let wrong = |why: &str| {
+            let message = format!("{} cannot be the name of a {what}", quoted(name));
+            let error = entry.text.wrong(&entry.key_spot, &message, why);
+            error.hint("a name is a letter, then letters, digits, `-` or `_`; at most 64 in all")
+        };
+        let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        if !name.starts_with(|c: char| c.is_ascii_alphabetic()) {
+            return Err(wrong("does not start with a letter"));
+        }
+        if let Some(c) = name.chars().find(|c| !allowed(*c)) {
+            return Err(wrong(&format!("`{}` is not allowed", c.escape_debug())));
+        }
+        if name.len() > LONGEST_NAME {
+            return Err(wrong("too long"));
+        }
+        let folded = folded(name);
+        let device = |stem| {
+            let digit = folded.strip_prefix(stem).filter(|rest| rest.len() == 1);
+            digit.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+        };
+        if RESERVED.contains(&folded.as_str()) || device("com") || device("lpt") {
+            return Err(wrong("reserved by Rust or by Windows"));
+        }
+        if let Some(other) = seen.insert(folded, name) {
+            return Err(clashing(entry, other));
+        }
+    }
+    Ok(())
+}
+
+/// A name without what Rust identifiers and case-insensitive file systems do not tell apart.
+fn folded(name: &str) -> String {
+    name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
+}
+
+fn clashing(entry: &Value<'_>, other: &str) -> crate::Error {
+    let message = format!("the names {} and {} are too alike", quoted(entry.key), quoted(other));
+    let error = entry.text.wrong(&entry.key_spot, &message, "the same Rust identifier or file");
+    error.hint("rename one: names differ in more than case, `-` and `_`")
+}

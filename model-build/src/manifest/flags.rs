@@ -1,0 +1,148 @@
+//! A target from command-line flags: `--precision fp16` is `precision = "fp16"` of a manifest.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use toml::de::{DeTable, DeValue};
+
+use super::decode;
+use super::reader::Value;
+use super::schema::{Field, Kind};
+use super::text::{Text, printable, quoted, with_suggestion};
+use super::types::Target;
+use crate::error::{Error, Result};
+
+/// The target that flags describe: pairs of a target's key, without dashes, and what was given.
+///
+/// Values are the manifest's, without the quotes around a string. A table is written as in TOML,
+/// `{ cosine = 0.99 }`, or as `cosine=0.99,max-abs=0.01`; one of its keys can be given alone, as
+/// `verify.cosine`. Paths are relative to the current folder. [`Target::KEYS`] lists the keys.
+///
+/// # Errors
+/// As for a manifest; the excerpt shows the flag as the line of a manifest that it stands for.
+pub fn target_from_flags(name: &str, flags: &[(&str, &str)]) -> Result<Target> {
+    let mut lines = String::new();
+    let mut seen = BTreeSet::new();
+    for (flag, value) in flags {
+        let (key, inner) = match flag.split_once('.') {
+            Some((key, inner)) => (key, Some(inner)),
+            None => (*flag, None),
+        };
+        let field = known(Target::KEYS, key, flag)?;
+        if !seen.insert(*flag) || (inner.is_some() && seen.contains(key)) {
+            return Err(Error::manifest(format!("the flag `--{flag}` is given twice"))
+                .hint("give each flag once"));
+        }
+        let text = match (inner, field.kind) {
+            (None, kind) => toml_value(kind, value),
+            (Some(inner), Kind::Table(fields) | Kind::TextOrTable(fields)) => {
+                toml_value(known(fields, inner, flag)?.kind, value)
+            }
+            (Some(_), Kind::Map) => toml_scalar(value),
+            (Some(_), _) => {
+                return Err(Error::manifest(format!("there is no flag {}", shown(flag)))
+                    .hint(format!("`{key}` takes one value: `--{key} VALUE`")));
+            }
+        };
+        let text = match DeValue::parse(&text) {
+            // One value and nothing after it: it cannot bring other keys with it.
+            Ok(_) => text,
+            Err(e) => {
+                let what = format!("the flag `--{flag}` has no valid value: {}", e.message());
+                return Err(Error::manifest(what).item(printable(value)).hint(format!(
+                    "`--{key}` takes a {}; docs/manifest.md describes it",
+                    field.kind.name()
+                )));
+            }
+        };
+        let key = match inner {
+            Some(inner) => format!("{key}.{}", quoted_string(inner)),
+            None => key.to_owned(),
+        };
+        lines.push_str(&format!("{key} = {text}\n"));
+    }
+    let path = Path::new("<command line>");
+    let text = Text { text: &lines, path, prefix: "", color: false };
+    let table = DeTable::parse(&lines).map_err(|e| {
+        Error::manifest(format!("flags contradict each other: {}", e.message()))
+            .hint("give a table either as a whole or key by key")
+    })?;
+    let tree = DeValue::Table(table.into_inner());
+    let root = Value::root(&text, &tree);
+    if !seen.contains("format") {
+        return Err(Error::manifest("the flag `--format` is missing")
+            .hint("give it, as `--format onnx`"));
+    }
+    let mut target = decode::target(&root, Path::new(""))?;
+    name.clone_into(&mut target.name);
+    Ok(target)
+}
+
+fn shown(flag: &str) -> String {
+    quoted(&format!("--{flag}"))
+}
+
+fn known(fields: &'static [Field], key: &str, flag: &str) -> Result<&'static Field> {
+    fields.iter().find(|field| field.name == key).ok_or_else(|| {
+        let names: Vec<&str> = fields.iter().map(|field| field.name).collect();
+        let error = Error::manifest(format!("there is no flag {}", shown(flag)));
+        with_suggestion(error, key, "its keys are", &names)
+    })
+}
+
+/// What was given, as the TOML value that a key of this kind expects.
+fn toml_value(kind: Kind, given: &str) -> String {
+    let given = given.trim();
+    let is_table = given.starts_with('{');
+    match kind {
+        Kind::Text => quoted_string(given),
+        Kind::Integer | Kind::Number | Kind::Boolean => given.to_owned(),
+        Kind::TextOrTable(_) if !is_table && !given.contains('=') => quoted_string(given),
+        _ if is_table => given.to_owned(),
+        Kind::Table(fields) | Kind::TextOrTable(fields) => pairs(given, |key, value| {
+            match fields.iter().find(|field| field.name == key) {
+                Some(field) => toml_value(field.kind, value),
+                None => toml_scalar(value),
+            }
+        }),
+        Kind::Map => pairs(given, |_, value| toml_scalar(value)),
+    }
+}
+
+/// `a=1,b=c` as an inline table.
+fn pairs(given: &str, value: impl Fn(&str, &str) -> String) -> String {
+    let mut inside = Vec::new();
+    for pair in given.split(',') {
+        let Some((key, given)) = pair.split_once('=') else {
+            return given.to_owned(); // no table: the parser says so
+        };
+        let key = key.trim();
+        inside.push(format!("{} = {}", quoted_string(key), value(key, given)));
+    }
+    format!("{{ {} }}", inside.join(", "))
+}
+
+/// A number or a boolean as it is, anything else as a string.
+fn toml_scalar(given: &str) -> String {
+    let given = given.trim();
+    let plain = matches!(
+        DeValue::parse(given).as_ref().map(toml::Spanned::get_ref),
+        Ok(DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_))
+    );
+    if plain { given.to_owned() } else { quoted_string(given) }
+}
+
+/// A TOML basic string.
+fn quoted_string(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            c if c.is_control() => out.push_str(&format!("\\U{:08X}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
