@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::platform;
 use super::reader::{Reader, Value};
 use super::schema::Field;
-use super::text::{quoted, suggest};
+use super::text::{printable, quoted, suggest};
 use super::types::{
     Axis, Embed, Model, POOLING_WORDS, Precision, Quantization, QuantizationMethod,
     QuantizationType, Runner, Target, Verify, format_words, task_words,
@@ -85,8 +85,8 @@ fn open_model<'d>(entry: &Value<'d>) -> Result<Reader<'d>> {
             ));
         }
         if unknown.is_table() && suggest(unknown.key, &names).is_none() {
-            let name = quoted(&format!("[{header}.targets.{}]", unknown.key));
-            return Some(format!("if it is a target, write {name}"));
+            let name = printable(unknown.key);
+            return Some(format!("if it is a target, write `[{header}.targets.{name}]`"));
         }
         None
     })
@@ -116,7 +116,7 @@ fn targets(table: &Reader<'_>, model: &str, base: &Path) -> Result<Vec<Target>> 
 /// A target. `base` is the folder that paths are relative to.
 pub(super) fn target(entry: &Value<'_>, base: &Path) -> Result<Target> {
     let table = Reader::open(entry, Target::KEYS, "in this target", |unknown| {
-        let key = unknown.key;
+        let key = &*unknown.key.replace('_', "-");
         if is_key(Verify::KEYS, key) {
             return Some(format!("`{key}` is a key of `verify`: `verify = {{ {key} = … }}`"));
         }
@@ -156,16 +156,17 @@ fn check_pooling(table: &Reader<'_>, target: &Target) -> Result<()> {
         for (asked, key) in [(pools, "pooling"), (normalizes, "normalize")] {
             if let (true, Some(value)) = (asked, table.get(key)?) {
                 let message = format!("the task `{}` has no `{key}`", task.name());
-                return Err(value.wrong(&message, "only for feature-extraction").hint(format!(
-                    "remove `{key}`, or set `task = \"feature-extraction\"`"
-                )));
+                return Err(value
+                    .wrong(&message, "only for feature-extraction")
+                    .hint(format!("remove `{key}`, or set `task = \"feature-extraction\"`")));
             }
         }
     }
     if let (true, Some(Pooling::None), Some(value)) =
         (normalizes, target.pooling, table.get("normalize")?)
     {
-        let error = value.wrong("without pooling there is nothing to normalize", "no pooled vector");
+        let error =
+            value.wrong("without pooling there is nothing to normalize", "no pooled vector");
         return Err(error.hint("set `pooling = \"mean\"` or `pooling = \"cls\"`"));
     }
     Ok(())
@@ -197,7 +198,9 @@ fn path(value: &Value<'_>, base: &Path) -> Result<PathBuf> {
     let text = value.line()?;
     if text == "~" || text.starts_with("~/") {
         let error = value.wrong("`~` is not expanded in paths", "a shell's word");
-        return Err(error.hint("write a path relative to the manifest's folder, or an absolute one"));
+        return Err(
+            error.hint("write a path relative to the manifest's folder, or an absolute one")
+        );
     }
     Ok(base.join(text))
 }
@@ -218,15 +221,9 @@ fn precision(value: &Value<'_>) -> Result<Precision> {
 }
 
 fn quantization(value: &Value<'_>) -> Result<Quantization> {
-    if value.is_text() {
+    if !value.is_table() {
         let dtype = value.word(QuantizationType::WORDS)?;
         return Ok(Quantization { method: QuantizationMethod::default(), dtype });
-    }
-    if !value.is_table() {
-        return value.text().and(value.word(QuantizationType::WORDS)).map(|dtype| Quantization {
-            method: QuantizationMethod::default(),
-            dtype,
-        });
     }
     let table = Reader::open(value, Quantization::KEYS, "in this table", |_| None)?;
     let method = table.read("method", |v| v.word(QuantizationMethod::WORDS))?.unwrap_or_default();
@@ -237,6 +234,9 @@ fn quantization(value: &Value<'_>) -> Result<Quantization> {
 fn shapes(value: &Value<'_>) -> Result<BTreeMap<String, Axis>> {
     let mut shapes = BTreeMap::new();
     for entry in value.entries("in these shapes")? {
+        let plain = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
+        let is_plain = entry.key.len() <= 40 && entry.key.chars().all(plain);
+        let shown = if is_plain { entry.key } else { "AXIS" };
         if entry.key.trim().is_empty() {
             let error = entry.text.wrong(&entry.key_spot, "an axis has no name", "empty");
             return Err(error.hint("name an axis of the graph: `shapes = { sequence = 128 }`"));
@@ -244,18 +244,18 @@ fn shapes(value: &Value<'_>) -> Result<BTreeMap<String, Axis>> {
         if entry.is_compound() {
             let error = entry.text.later(&entry.spot, "a range of lengths");
             return Err(error.hint(format!(
-                "give one length, `{0} = 128`, or leave the axis free, `{0} = \"dynamic\"`",
-                entry.key
+                "give one length, `{shown} = 128`, or leave the axis free, `{shown} = \"dynamic\"`"
             )));
         }
         let axis = if entry.is_text() {
             if entry.text()? != "dynamic" {
                 let message = format!("{} is neither a length nor \"dynamic\"", quoted(entry.key));
                 let error = entry.wrong(&message, "unknown word");
-                let (key, text) = (entry.key, entry.text()?);
-                return Err(match text.parse::<u64>() {
-                    Ok(_) => error.hint(format!("leave out the quotes: `{key} = {text}`")),
-                    Err(_) => error.hint(format!("write `{key} = \"dynamic\"` or `{key} = 128`")),
+                return Err(match entry.text()?.parse::<u64>() {
+                    Ok(n) => error.hint(format!("leave out the quotes: `{shown} = {n}`")),
+                    Err(_) => {
+                        error.hint(format!("write `{shown} = \"dynamic\"` or `{shown} = 128`"))
+                    }
                 });
             }
             Axis::Dynamic

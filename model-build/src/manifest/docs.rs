@@ -77,7 +77,7 @@ as in TOML, or key by key: `--verify.cosine 0.99`.
 
 /// The text of `docs/manifest.md`.
 pub fn docs() -> String {
-    let mut out = format!("{HEAD}\n```toml\n{}```\n\n{FORMS}\n", EXAMPLE);
+    let mut out = format!("{HEAD}\n```toml\n{EXAMPLE}```\n\n{FORMS}\n");
     section(&mut out, "## Keys of a model", "", Model::KEYS);
     section(&mut out, "## Keys of a target", "", Target::KEYS);
     section(&mut out, "## Keys of `quantization`", "quantization", Quantization::KEYS);
@@ -112,6 +112,7 @@ fn entry(out: &mut String, table: &str, field: &Field) {
     let _ = writeln!(out, "{}\n", field.doc);
     if let Kind::Table(_) | Kind::TextOrTable(_) = field.kind {
         let _ = writeln!(out, "Its keys are [below](#keys-of-{}).\n", field.name);
+        return;
     }
     let words = (field.words)();
     if words.is_empty() {

@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 use super::decode;
 use super::reader::Value;
 use super::schema::{Field, Kind};
-use super::text::{Text, printable, quoted, with_suggestion};
+use super::text::{Text, printable, quoted, suggest};
 use super::types::Target;
 use crate::error::{Error, Result};
 
@@ -28,33 +28,38 @@ pub fn target_from_flags(name: &str, flags: &[(&str, &str)]) -> Result<Target> {
             Some((key, inner)) => (key, Some(inner)),
             None => (*flag, None),
         };
-        let field = known(Target::KEYS, key, flag)?;
+        let field = known(Target::KEYS, key, "")?;
         if !seen.insert(*flag) || (inner.is_some() && seen.contains(key)) {
             return Err(Error::manifest(format!("the flag `--{flag}` is given twice"))
                 .hint("give each flag once"));
         }
-        let text = match (inner, field.kind) {
-            (None, kind) => toml_value(kind, value),
+        let kind = match (inner, field.kind) {
+            (None, kind) => kind,
             (Some(inner), Kind::Table(fields) | Kind::TextOrTable(fields)) => {
-                toml_value(known(fields, inner, flag)?.kind, value)
+                known(fields, inner, &format!("{key}."))?.kind
             }
-            (Some(_), Kind::Map) => toml_scalar(value),
+            (Some(_), Kind::Map) => Kind::Free,
             (Some(_), _) => {
                 return Err(Error::manifest(format!("there is no flag {}", shown(flag)))
                     .hint(format!("`{key}` takes one value: `--{key} VALUE`")));
             }
         };
-        let text = match DeValue::parse(&text) {
-            // One value and nothing after it: it cannot bring other keys with it.
-            Ok(_) => text,
-            Err(e) => {
-                let what = format!("the flag `--{flag}` has no valid value: {}", e.message());
-                return Err(Error::manifest(what).item(printable(value)).hint(format!(
-                    "`--{key}` takes a {}; docs/manifest.md describes it",
-                    field.kind.name()
-                )));
-            }
-        };
+        let text = toml_value(kind, value);
+        // One value and nothing after it: it cannot bring other keys with it.
+        if let Err(e) = DeValue::parse(&text) {
+            let error = match kind {
+                Kind::Integer | Kind::Number | Kind::Boolean => Error::manifest(format!(
+                    "the flag `--{flag}` takes {}, not {}",
+                    kind.name(),
+                    quoted(value)
+                )),
+                _ => Error::manifest(format!(
+                    "the flag `--{flag}` has no valid value: {}",
+                    e.message()
+                )),
+            };
+            return Err(error.item(printable(value)));
+        }
         let key = match inner {
             Some(inner) => format!("{key}.{}", quoted_string(inner)),
             None => key.to_owned(),
@@ -70,8 +75,9 @@ pub fn target_from_flags(name: &str, flags: &[(&str, &str)]) -> Result<Target> {
     let tree = DeValue::Table(table.into_inner());
     let root = Value::root(&text, &tree);
     if !seen.contains("format") {
-        return Err(Error::manifest("the flag `--format` is missing")
-            .hint("give it, as `--format onnx`"));
+        return Err(
+            Error::manifest("the flag `--format` is missing").hint("give it, as `--format onnx`")
+        );
     }
     let mut target = decode::target(&root, Path::new(""))?;
     name.clone_into(&mut target.name);
@@ -82,11 +88,23 @@ fn shown(flag: &str) -> String {
     quoted(&format!("--{flag}"))
 }
 
-fn known(fields: &'static [Field], key: &str, flag: &str) -> Result<&'static Field> {
+/// The field of a key; `table` is what stands before the key in its flag.
+fn known(fields: &'static [Field], key: &str, table: &str) -> Result<&'static Field> {
     fields.iter().find(|field| field.name == key).ok_or_else(|| {
         let names: Vec<&str> = fields.iter().map(|field| field.name).collect();
-        let error = Error::manifest(format!("there is no flag {}", shown(flag)));
-        with_suggestion(error, key, "its keys are", &names)
+        let error =
+            Error::manifest(format!("there is no flag {}", shown(&format!("{table}{key}"))));
+        match suggest(key, &names) {
+            Some(near) => error.hint(format!("did you mean `--{table}{near}`?")),
+            None => {
+                let flags: Vec<_> = fields
+                    .iter()
+                    .filter(|field| field.later.is_none())
+                    .map(|field| format!("--{table}{}", field.name))
+                    .collect();
+                error.hint(format!("the flags are: {}", flags.join(", ")))
+            }
+        }
     })
 }
 
@@ -99,12 +117,13 @@ fn toml_value(kind: Kind, given: &str) -> String {
         Kind::Integer | Kind::Number | Kind::Boolean => given.to_owned(),
         Kind::TextOrTable(_) if !is_table && !given.contains('=') => quoted_string(given),
         _ if is_table => given.to_owned(),
-        Kind::Table(fields) | Kind::TextOrTable(fields) => pairs(given, |key, value| {
-            match fields.iter().find(|field| field.name == key) {
+        Kind::Table(fields) | Kind::TextOrTable(fields) => {
+            pairs(given, |key, value| match fields.iter().find(|field| field.name == key) {
                 Some(field) => toml_value(field.kind, value),
                 None => toml_scalar(value),
-            }
-        }),
+            })
+        }
+        Kind::Free => toml_scalar(given),
         Kind::Map => pairs(given, |_, value| toml_scalar(value)),
     }
 }

@@ -132,7 +132,8 @@ fn read(path: &Path) -> Result<String> {
 fn root<'t>(text: &Text<'t>) -> Result<DeValue<'t>> {
     DeTable::parse(text.text).map(|table| DeValue::Table(table.into_inner())).map_err(|e| {
         let spot = Spot { at: e.span().unwrap_or(0..0), inside: None, item: String::new() };
-        text.wrong(&spot, &format!("not valid TOML: {}", e.message()), "here")
+        let label = if e.message() == "duplicate key" { "given before" } else { "here" };
+        text.wrong(&spot, &format!("not valid TOML: {}", e.message()), label)
     })
 }
 
@@ -159,7 +160,8 @@ fn decode(
     let mut source = Text { text, path, prefix, color: options.color };
     let parsed = root(&source)?;
     let tree = Value::root(&source, &parsed);
-    let is_virtual = cargo && lookup(&tree, &["package"])?.is_none();
+    let has = |table| Ok::<_, Error>(lookup(&tree, &[table])?.is_some());
+    let is_virtual = cargo && !has("package")? && has("workspace")?;
     if is_virtual {
         source.prefix = "workspace.metadata.models.";
     }
@@ -255,7 +257,8 @@ fn no_models(root: &Value<'_>, cargo: bool) -> Result<Error> {
     let path = root.text.path;
     let prefix = root.text.prefix;
     if cargo {
-        for table in [&["package", "metadata"][..], &["workspace", "metadata"], &["metadata"], &[]] {
+        for table in [&["package", "metadata"][..], &["workspace", "metadata"], &["metadata"], &[]]
+        {
             let Some(value) = lookup(root, table)? else { continue };
             if !value.is_table() {
                 continue;
@@ -371,4 +374,3 @@ fn without_dots(path: &Path) -> PathBuf {
     }
     out
 }
-

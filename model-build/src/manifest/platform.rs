@@ -45,7 +45,10 @@ impl TargetEnv {
     }
 
     /// Names come in capitals, several values with commas; one without a value is set to nothing.
-    fn from_vars<'v>(triple: String, vars: impl Iterator<Item = (&'v str, &'v str)>) -> Self {
+    pub(super) fn from_vars<'v>(
+        triple: String,
+        vars: impl Iterator<Item = (&'v str, &'v str)>,
+    ) -> Self {
         let mut cfg = Vec::new();
         for (name, value) in vars {
             let Some(name) = name.strip_prefix("CARGO_CFG_") else { continue };
@@ -131,8 +134,7 @@ impl Manifest {
         let models = self.models.iter().filter_map(|model| {
             let targets: Vec<_> =
                 model.targets.iter().filter(|target| holds(&target.when)).cloned().collect();
-            let model =
-                Model { name: model.name.clone(), source: model.source.clone(), targets };
+            let model = Model { name: model.name.clone(), source: model.source.clone(), targets };
             (!model.targets.is_empty()).then_some(model)
         });
         Self {
@@ -154,14 +156,18 @@ pub(super) fn parse_when(value: &Value<'_>) -> Result<Platform> {
             _ => {}
         }
         if depth > DEEPEST || text.len() > LONGEST {
-            return Err(value.wrong("the condition of `when` is too large", "too large").hint(
-                format!("it may nest {DEEPEST} deep and be {LONGEST} bytes long"),
-            ));
+            return Err(value
+                .wrong("the condition of `when` is too large", "too large")
+                .hint(format!("it may nest {DEEPEST} deep and be {LONGEST} bytes long")));
         }
     }
     let platform = Platform::from_str(text).map_err(|e| {
         let said = e.to_string();
-        let why = said.split_once("` as a cfg expression: ").map_or(&*said, |(_, why)| why);
+        let why = match said.split_once("` as a cfg expression: ") {
+            _ if text.starts_with("cfg(") && !text.ends_with(')') => "it does not end with `)`",
+            Some((_, why)) => why,
+            None => &said,
+        };
         value
             .wrong("`when` holds no valid condition", why)
             .hint("write `when = 'cfg(target_os = \"linux\")'` or a target triple")

@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::schema::{Field, Word};
-use super::text::{Spot, Text, quoted, with_suggestion};
+use super::text::{Spot, Text, quoted, suggest};
 use crate::error::{Error, Result};
 
 /// A table whose keys are all known.
@@ -77,7 +77,15 @@ impl<'d> Reader<'d> {
                     Some(hint) => error.hint(hint),
                     None => {
                         let known: Vec<&str> = fields.iter().map(|field| field.name).collect();
-                        with_suggestion(error, entry.key, "the keys here are", &known)
+                        let works: Vec<&str> = fields
+                            .iter()
+                            .filter(|field| field.later.is_none())
+                            .map(|field| field.name)
+                            .collect();
+                        match suggest(entry.key, &known) {
+                            Some(near) => error.hint(format!("did you mean `{near}`?")),
+                            None => error.hint(format!("the keys here are: {}", works.join(", "))),
+                        }
                     }
                 });
             };
@@ -230,8 +238,7 @@ impl<'d> Value<'d> {
         value.filter(|value| range.contains(value)).ok_or_else(|| {
             let (least, most) = (range.start(), range.end());
             let bounds = match (*least, *most) {
-                (0, i64::MAX) => "must not be negative and fit in 63 bits".to_owned(),
-                (_, i64::MAX) => format!("must be at least {least} and fit in 63 bits"),
+                (_, i64::MAX) => format!("must be from {least} to 2^63 - 1"),
                 _ => format!("must be from {least} to {most}"),
             };
             self.wrong(&format!("{} {bounds}", quoted(self.key)), "out of range")
@@ -262,9 +269,11 @@ impl<'d> Value<'d> {
 
     /// One of a few words.
     pub(super) fn word<T: Copy>(&self, words: &[Word<T>]) -> Result<T> {
-        let text = self.text()?;
         let known = |word: &&Word<T>| word.value.is_some();
         let works: Vec<&str> = words.iter().filter(known).map(|word| word.name).collect();
+        let Some(text) = self.value.as_str() else {
+            return Err(self.is_not("a string").hint(format!("it may be: {}", works.join(", "))));
+        };
         match words.iter().find(|word| word.name == text) {
             Some(Word { value: Some(value), .. }) => Ok(*value),
             Some(Word { name, .. }) => {
@@ -275,7 +284,7 @@ impl<'d> Value<'d> {
                 let message = format!("{} has no value {}", quoted(self.key), quoted(text));
                 let error = self.wrong(&message, "unknown word");
                 let all: Vec<&str> = words.iter().map(|word| word.name).collect();
-                match super::text::suggest(text, &all) {
+                match suggest(text, &all) {
                     Some(near) => Err(error.hint(format!("did you mean \"{near}\"?"))),
                     None => Err(error.hint(format!("it may be: {}", works.join(", ")))),
                 }

@@ -45,18 +45,21 @@ pub enum Kind {
     TextOrTable(&'static [Field]),
     /// A table whose keys are free names.
     Map,
+    /// An integer, a number, a boolean or a string: a value of a [`Kind::Map`].
+    Free,
 }
 
 impl Kind {
-    /// The kind in words.
+    /// The kind in words, as "a string".
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Text => "string",
-            Self::Integer => "integer",
-            Self::Number => "number",
-            Self::Boolean => "boolean",
-            Self::Table(_) | Self::Map => "table",
-            Self::TextOrTable(_) => "string or table",
+            Self::Text => "a string",
+            Self::Integer => "an integer",
+            Self::Number => "a number",
+            Self::Boolean => "`true` or `false`",
+            Self::Table(_) | Self::Map => "a table",
+            Self::TextOrTable(_) => "a string or a table",
+            Self::Free => "a number or a string",
         }
     }
 }

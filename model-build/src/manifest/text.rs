@@ -114,11 +114,3 @@ pub(super) fn suggest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str>
         _ => None,
     }
 }
-
-/// Adds what is meant by a word, or all that could be.
-pub(super) fn with_suggestion(error: Error, word: &str, what: &str, candidates: &[&str]) -> Error {
-    match suggest(word, candidates) {
-        Some(near) => error.hint(format!("did you mean `{near}`?")),
-        None => error.hint(format!("{what}: {}", candidates.join(", "))),
-    }
-}

@@ -29,7 +29,7 @@ table! {
     }
     keys {
         /// Where the model comes from: a folder or a file, relative to the folder of the manifest
-        /// that holds this line.
+        /// that holds this line. Not supported yet: `hf:`, `https:` and `ollama:`.
         pub source: PathBuf = "source" Kind::Text, REQUIRED;
         /// The artifacts to make of it: a table `[….targets.NAME]` each.
         pub targets: Vec<Target> = "targets" Kind::Map, REQUIRED;
@@ -55,20 +55,22 @@ table! {
         /// The version of ONNX's operator set that the artifact is to use.
         pub opset_version: Option<i64> =
             "opset-version" Kind::Integer, "the source graph's; 17 for a lowered checkpoint";
-        /// The floating-point type of the weights and of what the graph computes.
-        pub precision: Precision = "precision" Kind::Text, "\"fp32\"", Precision::infos;
+        /// The floating-point type of the weights and of what the graph computes. Not supported yet:
+        /// a table with a precision per tensor pattern.
+        pub precision: Precision = "precision" Kind::Text, "`\"fp32\"`", Precision::infos;
         /// Integer weights. A string is short for `{ type = … }`.
         pub quantization: Option<Quantization> =
             "quantization" Kind::TextOrTable(Quantization::KEYS), "none", QuantizationType::infos;
         /// Lengths of named axes of the graph's inputs: a number fixes the axis, `"dynamic"` asks
-        /// for one that stays free. The names are the graph's; `model-build inspect` shows them.
+        /// for one that stays free. The names are the graph's; `model-build inspect` shows them. Not
+        /// supported yet: a range of lengths.
         pub shapes: BTreeMap<String, Axis> = "shapes" Kind::Map, "every axis as the source has it";
         /// What a checkpoint's graph computes.
         pub task: Option<Task> =
             "task" Kind::Text, "what `architectures` of `config.json` names", task_infos;
         /// How token vectors become one vector per sequence, for the task `feature-extraction`.
         pub pooling: Option<Pooling> =
-            "pooling" Kind::Text, "what the checkpoint's `1_Pooling/config.json` says, else \"none\"",
+            "pooling" Kind::Text, "what the checkpoint's `1_Pooling/config.json` says, else `\"none\"`",
             pooling_infos;
         /// Whether the pooled vector is scaled to length 1.
         pub normalize: Option<bool> =
@@ -77,7 +79,7 @@ table! {
         /// an output misses one. A table without bounds measures and reports only.
         pub verify: Option<Verify> = "verify" Kind::Table(Verify::KEYS), "nothing is checked";
         /// How the artifact gets into the binary.
-        pub embed: Embed = "embed" Kind::Text, "\"auto\"", Embed::infos;
+        pub embed: Embed = "embed" Kind::Text, "`\"auto\"`", Embed::infos;
         /// The platforms the artifact is for: `cfg(…)` or a target triple, matched against the
         /// platform that is compiled for, never the one that compiles.
         pub when: Option<cargo_platform::Platform> = "when" Kind::Text, "every platform";
@@ -95,7 +97,7 @@ table! {
 words! {
     /// Floating-point precision of a graph.
     pub enum Precision = Fp32 {
-        /// 32 bits, or whatever the source graph has.
+        /// 32 bits for a lowered checkpoint; a source graph keeps the type it has.
         Fp32 = "fp32",
         /// IEEE half precision.
         Fp16 = "fp16",
@@ -112,7 +114,7 @@ table! {
     keys {
         /// When scales are found.
         pub method: QuantizationMethod =
-            "method" Kind::Text, "\"dynamic\"", QuantizationMethod::infos;
+            "method" Kind::Text, "`\"dynamic\"`", QuantizationMethod::infos;
         /// The type of quantized weights.
         pub dtype: QuantizationType = "type" Kind::Text, REQUIRED, QuantizationType::infos;
     }
@@ -187,13 +189,13 @@ table! {
         /// Least share of rows whose largest element stays the same one, from 0 to 1.
         pub top1: Option<f64> = "top1" Kind::Number, "no bound";
         /// What runs both graphs.
-        pub runner: Runner = "runner" Kind::Text, "\"auto\"", Runner::infos;
+        pub runner: Runner = "runner" Kind::Text, "`\"auto\"`", Runner::infos;
         /// A safetensors file with one tensor per graph input, relative to the manifest's folder.
         pub inputs: Option<PathBuf> = "inputs" Kind::Text, "synthetic inputs from `seed`";
         /// Number of synthetic samples, from 1 to 4096.
-        pub samples: u32 = "samples" Kind::Integer, "8";
+        pub samples: u32 = "samples" Kind::Integer, "`8`";
         /// Seed of the synthetic samples.
-        pub seed: u64 = "seed" Kind::Integer, "0";
+        pub seed: u64 = "seed" Kind::Integer, "`0`";
     }
     bare {}
 }
@@ -252,9 +254,8 @@ const LATER_FORMATS: &[(&str, &str)] = &[
 /// The words of `format`: every format that can be written, then the recognized ones.
 pub(super) fn format_words() -> Vec<Word<&'static FormatDef>> {
     let written = format::ALL.iter().filter(|def| def.write.is_some());
-    let mut words: Vec<_> = written
-        .map(|def| Word { name: def.name, doc: def.about, value: Some(*def) })
-        .collect();
+    let mut words: Vec<_> =
+        written.map(|def| Word { name: def.name, doc: def.about, value: Some(*def) }).collect();
     for (name, doc) in LATER_FORMATS {
         if words.iter().all(|word| word.name != *name) {
             words.push(Word { name, doc, value: None });
