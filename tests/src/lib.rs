@@ -2,5 +2,6 @@
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::panic)] // test support
 
 pub mod arrays;
+pub mod artifact;
 pub mod onnxruntime;
 pub mod rten;

@@ -143,6 +143,10 @@ impl Store {
                 if (Stat { ctime_ns: before.ctime_ns, ..after }) == before {
                     layer.index.put(&subject_of(digest), &after, *digest);
                 }
+                // Where inodes have no numbers, the index knows the link as it knows a copy.
+                if !fsx::same_file(&path, &to) {
+                    self.top.index.put(&copy, &fsx::stat(&to)?, *digest);
+                }
             }
             Placed::Copied => {
                 let stat = fsx::stat(&to)?;
