@@ -121,7 +121,7 @@ fn entry(out: &mut String, table: &str, field: &Field) {
     for word in words.iter().filter(|word| word.works) {
         match word.doc {
             "" => _ = writeln!(out, "- `\"{}\"`", word.name),
-            doc => _ = writeln!(out, "- `\"{}\"`: {doc}", word.name),
+            doc => _ = writeln!(out, "- `\"{}\"`: {}.", word.name, doc.trim_end_matches('.')),
         }
     }
     let later: Vec<_> = words.iter().filter(|word| !word.works).map(|word| word.name).collect();
