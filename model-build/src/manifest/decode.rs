@@ -96,7 +96,7 @@ fn open_model<'d>(entry: &Value<'d>) -> Result<Reader<'d>> {
 pub(super) fn without_targets(entry: &Value<'_>) -> crate::Error {
     let message = format!("the model {} has no targets", quoted(entry.key));
     entry.text.wrong(&entry.spot, &message, "nothing to build").hint(format!(
-        "add what to make of it:\n\n    [{}{}.targets.app]\n    format = \"onnx\"\n",
+        "add what to make of it:\n\n    [{}{}.targets.app]\n    format = \"onnx\"",
         entry.text.prefix, entry.key
     ))
 }

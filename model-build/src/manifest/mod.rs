@@ -288,7 +288,7 @@ fn no_models(root: &Value<'_>, cargo: bool) -> Result<Error> {
     Ok(Error::manifest("no models are declared").file(path).hint(format!(
         "add these lines, with the folder or file of your model:\n\n    \
          [{prefix}my-model]\n    source = \"models/my-model\"\n\n    \
-         [{prefix}my-model.targets.app]\n    format = \"onnx\"\n"
+         [{prefix}my-model.targets.app]\n    format = \"onnx\""
     )))
 }
 

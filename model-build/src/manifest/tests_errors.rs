@@ -167,10 +167,8 @@ hint: add these lines, with the folder or file of your model:
 
     [package.metadata.models.my-model.targets.app]
     format = "onnx"
-
 "#;
-    let report = models("").report();
-    assert_eq!(report, want.trim_start_matches('\n').strip_suffix('\n').unwrap(), "\n{report}");
+    assert_report(&models(""), want);
     let hint = models("").hints()[0].clone();
     let (_, lines) = hint.split_once(":\n").unwrap();
     parse(&format!("[package]\n{lines}"), Path::new("Cargo.toml"), None).unwrap();
