@@ -1,10 +1,16 @@
 //! Passes: graph → graph. One rewrite per file; this list is the only order there is.
 
+mod fix_shapes;
+
+pub use fix_shapes::FIX_SHAPES;
+
+use std::collections::BTreeMap;
+
 use crate::error::Result;
 use crate::hub::Graph;
 
 /// Every pass.
-pub static ALL: &[&PassDef] = &[];
+pub static ALL: &[&PassDef] = &[&FIX_SHAPES];
 
 /// A change of a whole graph.
 pub struct PassDef {
@@ -18,11 +24,21 @@ pub struct PassDef {
     pub run: fn(&mut Graph, &Params) -> Result<()>,
 }
 
+impl std::fmt::Debug for PassDef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
 /// A pass's parameters: part of the cache key, so ordered and free of floating text.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Params(pub std::collections::BTreeMap<&'static str, String>);
+pub struct Params(pub BTreeMap<String, String>);
 
 impl Params {
+    /// Parameters from names and values.
+    pub fn new<const N: usize>(params: [(&str, &str); N]) -> Self {
+        Self(params.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect())
+    }
     /// The value of a parameter.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
