@@ -1,7 +1,10 @@
 //! Passes: graph → graph. One rewrite per file; this list is the only order there is.
 
+mod dynamic_int8;
 mod fix_shapes;
+mod read;
 
+pub use dynamic_int8::DYNAMIC_INT8;
 pub use fix_shapes::FIX_SHAPES;
 
 use std::collections::BTreeMap;
@@ -10,7 +13,7 @@ use crate::error::Result;
 use crate::hub::Graph;
 
 /// Every pass.
-pub static ALL: &[&PassDef] = &[&FIX_SHAPES];
+pub static ALL: &[&PassDef] = &[&FIX_SHAPES, &DYNAMIC_INT8];
 
 /// A change of a whole graph.
 pub struct PassDef {
