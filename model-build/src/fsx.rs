@@ -286,6 +286,13 @@ impl Write for AtomicFile {
     }
 }
 
+/// Makes an empty folder with a fresh name, starting with [`TEMP_PREFIX`], in a folder.
+pub fn create_temp_dir(dir: &Path) -> Result<PathBuf> {
+    let (temp, ()) = Temp::new(dir, |path| fs::create_dir(path))
+        .map_err(|e| Error::io("create a folder in", dir, e))?;
+    Ok(temp.0.clone()) // the removal of a file on drop does nothing to a folder
+}
+
 /// Writes a whole small file atomically. With unchanged content the file is left alone.
 pub fn write_atomic(path: &Path, content: &[u8]) -> Result<()> {
     if let Ok(file) = File::open(path)
@@ -353,6 +360,11 @@ pub fn touch(path: &Path) -> Result<()> {
         .open(path)
         .and_then(|file| file.set_modified(std::time::SystemTime::now()))
         .map_err(|e| Error::io("set the time of", path, e))
+}
+
+/// When a file or folder was last modified, in nanoseconds since 1970; links are not followed.
+pub fn modified_ns(path: &Path) -> Option<i128> {
+    fs::symlink_metadata(path).ok().map(|meta| stat_of(&meta).mtime_ns)
 }
 
 /// Nanoseconds since 1970 by this machine's clock.

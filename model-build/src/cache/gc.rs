@@ -81,11 +81,12 @@ pub(super) fn sweep_temp(dir: &Path) -> u64 {
     for path in fsx::list_dir(dir).unwrap_or_default() {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if name.starts_with(fsx::TEMP_PREFIX)
-            && let Ok(stat) = fsx::stat(&path)
-            && age(&stat) > DAY
-            && fsx::remove_file(&path).is_ok()
+            && fsx::modified_ns(&path).is_some_and(|time| fsx::now_ns() - time > DAY)
         {
-            freed += stat.len;
+            let len = fsx::stat(&path).map_or(0, |stat| stat.len);
+            if fsx::remove_file(&path).or_else(|_| fsx::remove_dir_all(&path)).is_ok() {
+                freed += len;
+            }
         }
     }
     freed
@@ -430,10 +431,15 @@ mod tests {
             fs::write(temp.join(name), [0; 7]).unwrap();
             set_age(&temp.join(name), days);
         }
+        let folder = fsx::create_temp_dir(&temp).unwrap();
+        fs::write(folder.join("file"), b"").unwrap();
+        let time = SystemTime::now() - Duration::from_secs(2 * 24 * 3600);
+        fs::File::open(&folder).unwrap().set_modified(time).unwrap();
         assert_eq!(store.stats().temporary, 14);
         let held = store.lock(&case.keys[0], || {}).unwrap();
         drop(store.lock(&case.keys[1], || {}).unwrap());
         assert_eq!(case.open().gc(None, None).unwrap().freed, 7);
+        assert!(!folder.exists());
         assert!(temp.join(".tmp-young").exists() && !temp.join(".tmp-old").exists());
         let lock = |n: usize| store.top.lock_path("key", &case.keys[n].to_hex());
         assert!(lock(0).exists() && !lock(1).exists());

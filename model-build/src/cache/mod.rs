@@ -19,7 +19,7 @@ mod why;
 pub use crate::digest::Digest;
 pub use gc::{GcReport, Stats, VerifyReport};
 pub use key::{Key, KeyBuilder};
-pub use object::ObjectWriter;
+pub use object::{ObjectWriter, Unfolded};
 pub use stat::StatIndex;
 pub use store::{Store, StoreEvent, default_root};
 pub use why::{Change, Subject, Why};

@@ -8,6 +8,7 @@ use super::{Digest, gc};
 use crate::digest::to_hex;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fsx::{self, AtomicFile, Lock, Placed, Stat};
+use crate::record::Record;
 
 /// An object being written. Dropped without a commit, it leaves nothing.
 pub struct ObjectWriter<'a> {
@@ -126,8 +127,55 @@ impl Store {
         if let Some(dir) = to.parent() {
             fsx::create_dir_all(dir)?;
         }
+        match self.relinking(layer, digest, || fsx::link_or_copy(&path, &to))? {
+            // Where inodes have no numbers, the index knows the link as it knows a copy.
+            Placed::Linked if fsx::same_file(&path, &to) => {}
+            Placed::Linked => self.top.index.put(&copy, &fsx::stat(&to)?, *digest),
+            Placed::Copied => {
+                let stat = fsx::stat(&to)?;
+                self.top.index.put(&copy, &stat, *digest);
+                self.event(StoreEvent::Copied { path: to, bytes: stat.len });
+            }
+        }
+        Ok(true)
+    }
+
+    /// The files of an artifact under their own names in one folder, as runners want them, for as
+    /// long as the result lives. An artifact of one file is its object.
+    ///
+    /// # Errors
+    /// As [`materialize`](Self::materialize); and the store cannot be written.
+    pub fn unfold(&self, record: &Record) -> Result<Unfolded<'_>> {
+        let mut out = Unfolded { store: self, dir: None, files: Vec::new(), links: Vec::new() };
+        if let [file] = record.files.as_slice() {
+            self.pin(&file.digest);
+            let layer = self.find_object(&file.digest, Some(file.len));
+            let layer = layer.ok_or_else(|| gone(self, &file.digest))?;
+            out.files.push((file.name.clone(), layer.object_path(&file.digest)));
+            return Ok(out);
+        }
+        let dir = fsx::create_temp_dir(&self.writable()?.temp())?;
+        out.dir = Some(dir.clone());
+        for file in &record.files {
+            let to = dir.join(&file.name);
+            self.materialize(&file.digest, &to)?;
+            out.files.push((file.name.clone(), to.clone()));
+            out.links.push((file.digest, to));
+        }
+        Ok(out)
+    }
+
+    /// Adds or removes a link to an object, which changes its time stamps, and sees to it that the
+    /// stat index goes on vouching for it.
+    fn relinking<T>(
+        &self,
+        layer: &Layer,
+        digest: &Digest,
+        act: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        let path = layer.object_path(digest);
         let _lock = self.object_lock(digest);
-        // Checked under the lock, so that the link below is what changed the time stamps.
+        // Checked under the lock, so that nothing but `act` changes the time stamps.
         match self.verify_holding(layer, digest, None) {
             Verdict::Good => {}
             Verdict::Absent => return Err(gone(self, digest)),
@@ -137,24 +185,12 @@ impl Store {
             }
         }
         let before = fsx::stat(&path)?;
-        match fsx::link_or_copy(&path, &to)? {
-            Placed::Linked => {
-                let after = fsx::stat(&path)?;
-                if (Stat { ctime_ns: before.ctime_ns, ..after }) == before {
-                    layer.index.put(&subject_of(digest), &after, *digest);
-                }
-                // Where inodes have no numbers, the index knows the link as it knows a copy.
-                if !fsx::same_file(&path, &to) {
-                    self.top.index.put(&copy, &fsx::stat(&to)?, *digest);
-                }
-            }
-            Placed::Copied => {
-                let stat = fsx::stat(&to)?;
-                self.top.index.put(&copy, &stat, *digest);
-                self.event(StoreEvent::Copied { path: to, bytes: stat.len });
-            }
+        let out = act()?;
+        let after = fsx::stat(&path)?;
+        if after != before && (Stat { ctime_ns: before.ctime_ns, ..after }) == before {
+            layer.index.put(&subject_of(digest), &after, *digest);
         }
-        Ok(true)
+        Ok(out)
     }
 
     /// The layer that has an object in good order. A damaged one is dropped on the way.
@@ -240,6 +276,35 @@ impl Store {
         let [shard, ..] = *digest.as_bytes();
         let path = self.top.lock_path("object", &to_hex(&[shard]));
         self.top.is_writable().then(|| Lock::acquire(&path, || {}).ok()).flatten()
+    }
+}
+
+/// Files of an artifact side by side; see [`Store::unfold`]. The folder goes with this value.
+pub struct Unfolded<'a> {
+    store: &'a Store,
+    dir: Option<PathBuf>,
+    files: Vec<(String, PathBuf)>,
+    links: Vec<(Digest, PathBuf)>,
+}
+
+impl Unfolded<'_> {
+    /// Name and path of each file, in the record's order.
+    pub fn files(&self) -> &[(String, PathBuf)] {
+        &self.files
+    }
+}
+
+impl Drop for Unfolded<'_> {
+    fn drop(&mut self) {
+        for (digest, link) in &self.links {
+            if fsx::same_file(&self.store.top.object_path(digest), link) {
+                let remove = || fsx::remove_file(link);
+                let _ = self.store.relinking(&self.store.top, digest, remove);
+            }
+        }
+        if let Some(dir) = &self.dir {
+            let _ = fsx::remove_dir_all(dir);
+        }
     }
 }
 

@@ -215,6 +215,28 @@ fn links_removed_elsewhere_cost_one_reading_and_no_more() {
 }
 
 #[test]
+fn an_artifact_unfolds_into_one_folder_for_a_while_and_later_lookups_read_nothing() {
+    let mut case = case();
+    let second = case.store.put_bytes(b"external data").unwrap();
+    let mut record = case.record.clone();
+    record.files.push(RecordFile { name: "model.data".into(), digest: second, len: 13 });
+    case.store.insert(&key(2).0, &record).unwrap();
+    let unfolded = case.store.unfold(&record).unwrap();
+    let [(main_name, main), (data_name, data)] = unfolded.files() else { panic!() };
+    assert_eq!((main_name.as_str(), data_name.as_str()), ("model.onnx", "model.data"));
+    assert_eq!((main.parent(), fs::read(main).unwrap()), (data.parent(), CONTENT.to_vec()));
+    assert_eq!(fs::read(data).unwrap(), b"external data");
+    drop(unfolded);
+    assert_eq!(fs::read_dir(case.store.top.temp()).unwrap().count(), 0);
+    let single = case.store.unfold(&case.record).unwrap();
+    assert_eq!(single.files(), [("model.onnx".to_owned(), case.object())]);
+    drop(single);
+    case.reopen();
+    assert_eq!(case.store.lookup(&key(2).0).unwrap(), Some(record));
+    assert_eq!(case.store.take_events(), []);
+}
+
+#[test]
 fn an_object_written_again_keeps_its_inode() {
     let case = case();
     let before = fs::metadata(case.object()).unwrap().ino();
