@@ -3,5 +3,6 @@
 
 pub mod arrays;
 pub mod artifact;
+pub mod fuzzing;
 pub mod onnxruntime;
 pub mod rten;
