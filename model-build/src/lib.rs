@@ -31,5 +31,7 @@ pub mod pass;
 pub mod record;
 #[cfg(feature = "engine")]
 pub mod source;
+#[cfg(feature = "engine")]
+pub mod verify;
 
 pub use error::{Error, ErrorKind};

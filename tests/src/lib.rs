@@ -3,6 +3,5 @@
 
 pub mod arrays;
 pub mod artifact;
-pub mod fuzzing;
 pub mod onnxruntime;
 pub mod rten;

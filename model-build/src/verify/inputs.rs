@@ -1,0 +1,308 @@
+//! The inputs of a check: a tensor per graph input from a safetensors file, or seeded synthetic ones.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use safetensors::SafeTensors;
+
+use super::synthetic::Recipe;
+use crate::error::{Error, Result, nearest};
+use crate::fsx;
+use crate::hub::{DType, Dim, Graph, Tensor};
+
+/// Where inputs come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InputSpec {
+    /// A safetensors file with exactly one tensor per graph input, of its name, element type and
+    /// shape. It is one sample, of as many rows as its first axes have.
+    File(PathBuf),
+    /// Made up from the graph's input types; see [`synthetic`](super::synthetic).
+    Synthetic {
+        /// How many, one at least.
+        samples: u32,
+        /// Of the random numbers.
+        seed: u64,
+    },
+}
+
+/// An input that both graphs have.
+#[derive(Clone, Debug)]
+pub(super) struct Port {
+    /// Its name.
+    pub name: String,
+    /// Element type in the reference.
+    pub dtype: DType,
+    /// Element type in the artifact.
+    pub artifact_dtype: DType,
+    /// Axes; where one graph fixes a length, it is fixed.
+    pub dims: Vec<Dim>,
+}
+
+/// One sample, for each graph.
+pub(super) struct Feed {
+    /// What the reference gets.
+    pub reference: BTreeMap<String, Tensor>,
+    /// The same in the element types of the artifact's inputs.
+    pub artifact: BTreeMap<String, Tensor>,
+}
+
+/// Inputs that fit both graphs.
+pub(super) struct Inputs {
+    ports: Vec<Port>,
+    source: Source,
+}
+
+enum Source {
+    File { name: String, tensors: BTreeMap<String, Tensor> },
+    Synthetic(Recipe),
+}
+
+impl Inputs {
+    /// Checks the file, or decides what to draw.
+    pub(super) fn prepare(spec: &InputSpec, reference: &Graph, artifact: &Graph) -> Result<Self> {
+        let ports = ports(reference, artifact)?;
+        let source = match spec {
+            InputSpec::File(path) => {
+                let tensors = read(path)?;
+                fit(&ports, &tensors).map_err(|e| e.file(path))?;
+                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                Source::File { name, tensors }
+            }
+            InputSpec::Synthetic { samples, seed } => {
+                Source::Synthetic(Recipe::new(&ports, reference, *samples, *seed)?)
+            }
+        };
+        Ok(Self { ports, source })
+    }
+
+    /// How many samples there are.
+    pub(super) fn samples(&self) -> u32 {
+        match &self.source {
+            Source::File { .. } => 1,
+            Source::Synthetic(recipe) => recipe.samples(),
+        }
+    }
+
+    /// What they are, for a report: no paths.
+    pub(super) fn describe(&self) -> String {
+        match &self.source {
+            Source::File { name, .. } => format!("the inputs of `{name}`"),
+            Source::Synthetic(recipe) => recipe.describe(),
+        }
+    }
+
+    /// Sample number `index`.
+    pub(super) fn sample(&self, index: u32) -> Result<Feed> {
+        let reference = match &self.source {
+            Source::File { tensors, .. } => tensors.clone(),
+            Source::Synthetic(recipe) => recipe.draw(&self.ports, index)?,
+        };
+        let mut artifact = reference.clone();
+        for port in self.ports.iter().filter(|p| p.dtype != p.artifact_dtype) {
+            if let Some(tensor) = artifact.get_mut(&port.name) {
+                *tensor = converted(tensor, port.artifact_dtype)
+                    .map_err(|e| e.item(format!("input `{}`", port.name)))?;
+            }
+        }
+        Ok(Feed { reference, artifact })
+    }
+}
+
+/// The inputs of a graph that have no default: name, element type, axes.
+fn declared(graph: &Graph, which: &str) -> Result<Vec<(String, DType, Vec<Dim>)>> {
+    let body = &graph.body;
+    let mut out = Vec::new();
+    for id in body.inputs().iter().filter(|id| body.constant(**id).is_none()) {
+        let name = &body.value(*id).name;
+        let Some((dtype, Some(dims))) = body.tensor_type(*id) else {
+            return Err(Error::unsupported(format!(
+                "input `{name}` of {which} is no tensor of a known rank, so `verify` cannot feed it"
+            ))
+            .hint("take `verify` out of the target"));
+        };
+        out.push((name.clone(), dtype, dims.to_vec()));
+    }
+    Ok(out)
+}
+
+fn ports(reference: &Graph, artifact: &Graph) -> Result<Vec<Port>> {
+    let wanted = declared(reference, "the reference graph")?;
+    let given = declared(artifact, "the artifact")?;
+    if let Some((name, ..)) = given.iter().find(|(n, ..)| wanted.iter().all(|(w, ..)| w != n)) {
+        return Err(Error::accuracy(format!(
+            "the artifact wants an input `{name}` that the reference graph lacks"
+        )));
+    }
+    let mut fixed: BTreeMap<String, u64> = BTreeMap::new();
+    let mut ports = Vec::new();
+    for (name, dtype, dims) in wanted {
+        let Some((_, artifact_dtype, artifact_dims)) = given.iter().find(|(n, ..)| *n == name)
+        else {
+            return Err(Error::accuracy(format!("the artifact has no input `{name}`")));
+        };
+        let clash = || {
+            Error::accuracy(format!(
+                "input `{name}` is {} in the reference graph and {} in the artifact",
+                show(dtype, &dims),
+                show(*artifact_dtype, artifact_dims)
+            ))
+        };
+        if dims.len() != artifact_dims.len() {
+            return Err(clash());
+        }
+        let mut merged = Vec::new();
+        for (a, b) in dims.iter().zip(artifact_dims) {
+            merged.push(match (a, b) {
+                (Dim::Fixed(a), Dim::Fixed(b)) if a != b => return Err(clash()),
+                (Dim::Symbol(s), Dim::Fixed(n)) => {
+                    fixed.insert(s.to_string(), *n);
+                    b.clone()
+                }
+                (Dim::Fixed(_), _) | (Dim::Symbol(_), _) => a.clone(),
+                (Dim::Unknown, _) => b.clone(),
+            });
+        }
+        ports.push(Port { name, dtype, artifact_dtype: *artifact_dtype, dims: merged });
+    }
+    for dim in ports.iter_mut().flat_map(|p| &mut p.dims) {
+        if let Dim::Symbol(s) = dim
+            && let Some(n) = fixed.get(&**s)
+        {
+            *dim = Dim::Fixed(*n);
+        }
+    }
+    Ok(ports)
+}
+
+fn show(dtype: DType, dims: &[Dim]) -> String {
+    let dims: Vec<String> = dims.iter().map(ToString::to_string).collect();
+    format!("{dtype}[{}]", dims.join(", "))
+}
+
+pub(super) fn read(path: &Path) -> Result<BTreeMap<String, Tensor>> {
+    let bytes = fsx::map(path)?;
+    let malformed = |e: safetensors::SafeTensorError| {
+        Error::malformed(format!("no valid safetensors file: {e}")).file(path)
+    };
+    let file = SafeTensors::deserialize(&bytes).map_err(malformed)?;
+    let mut out = BTreeMap::new();
+    for (name, view) in file.iter() {
+        use safetensors::Dtype as S;
+        let dtype = match view.dtype() {
+            S::BOOL => DType::Bool,
+            S::U8 => DType::U8,
+            S::I8 => DType::I8,
+            S::I16 => DType::I16,
+            S::U16 => DType::U16,
+            S::F16 => DType::F16,
+            S::BF16 => DType::BF16,
+            S::I32 => DType::I32,
+            S::U32 => DType::U32,
+            S::F32 => DType::F32,
+            S::F64 => DType::F64,
+            S::I64 => DType::I64,
+            S::U64 => DType::U64,
+            other => {
+                return Err(Error::unsupported(format!("{other} tensors as inputs of `verify`"))
+                    .file(path)
+                    .item(name));
+            }
+        };
+        let shape = view.shape().iter().map(|d| *d as u64).collect();
+        out.insert(name.to_owned(), Tensor::new(dtype, shape, bytes.slice_ref(view.data()))?);
+    }
+    Ok(out)
+}
+
+/// Checks that the tensors are what the graph takes.
+fn fit(ports: &[Port], tensors: &BTreeMap<String, Tensor>) -> Result<()> {
+    let names: Vec<&str> = ports.iter().map(|p| p.name.as_str()).collect();
+    for port in ports {
+        if !tensors.contains_key(&port.name) {
+            let error = Error::source_missing(format!(
+                "the inputs of `verify` lack a tensor `{}` ({})",
+                port.name,
+                show(port.dtype, &port.dims)
+            ));
+            let there: Vec<&str> = tensors.keys().map(String::as_str).collect();
+            return Err(error.hint(format!("the file holds: {}", there.join(", "))));
+        }
+    }
+    if let Some(extra) = tensors.keys().find(|name| !names.contains(&name.as_str())) {
+        let error = Error::source_missing(format!(
+            "the inputs of `verify` hold a tensor `{extra}`, and the graph has no such input"
+        ));
+        return Err(match nearest(extra, names.iter().copied()) {
+            Some(near) => error.hint(format!("did you mean `{near}`?")),
+            None => error.hint(format!("the graph's inputs are: {}", names.join(", "))),
+        });
+    }
+    let mut lengths: BTreeMap<&str, (u64, &str)> = BTreeMap::new();
+    for port in ports {
+        let Some(tensor) = tensors.get(&port.name) else { continue };
+        let wrong = |why: &str| {
+            Error::source_missing(format!(
+                "tensor `{}` of the inputs of `verify` is {}{:?}, and the graph's input is {}{why}",
+                port.name,
+                tensor.dtype(),
+                tensor.shape(),
+                show(port.dtype, &port.dims)
+            ))
+        };
+        if tensor.dtype() != port.dtype || tensor.shape().len() != port.dims.len() {
+            return Err(wrong(""));
+        }
+        for (n, dim) in tensor.shape().iter().zip(&port.dims) {
+            match dim {
+                Dim::Fixed(want) if want != n => return Err(wrong("")),
+                Dim::Symbol(s) => {
+                    let (seen, by) = *lengths.entry(s).or_insert((*n, port.name.as_str()));
+                    if seen != *n {
+                        return Err(wrong(&format!(", where `{s}` is {seen} in `{by}`")));
+                    }
+                }
+                Dim::Fixed(_) | Dim::Unknown => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The same numbers in another element type: floats are rounded, integers must fit.
+pub(super) fn converted(tensor: &Tensor, to: DType) -> Result<Tensor> {
+    let cannot = || {
+        Error::unsupported(format!(
+            "the reference takes {} where the artifact takes {to}, and `verify` cannot convert between them",
+            tensor.dtype()
+        ))
+    };
+    let shape = tensor.shape().to_vec();
+    let bytes: Vec<u8> = match (tensor.dtype(), to) {
+        (from, to) if from == to => return Ok(tensor.clone()),
+        (
+            DType::F32 | DType::F16 | DType::BF16,
+            DType::F32 | DType::F16 | DType::BF16 | DType::F64,
+        ) => {
+            let values = tensor.to_f32()?.into_iter();
+            match to {
+                DType::F64 => values.flat_map(|v| f64::from(v).to_le_bytes()).collect(),
+                DType::F16 => values.flat_map(|v| half::f16::from_f32(v).to_le_bytes()).collect(),
+                DType::BF16 => values.flat_map(|v| half::bf16::from_f32(v).to_le_bytes()).collect(),
+                _ => values.flat_map(f32::to_le_bytes).collect(),
+            }
+        }
+        (DType::I64 | DType::I32, DType::I64 | DType::I32) => {
+            let mut out = Vec::new();
+            for v in tensor.to_i64()?.iter() {
+                if to == DType::I64 {
+                    out.extend(v.to_le_bytes());
+                } else {
+                    out.extend(i32::try_from(*v).map_err(|_| cannot())?.to_le_bytes());
+                }
+            }
+            out
+        }
+        _ => return Err(cannot()),
+    };
+    Tensor::new(to, shape, bytes.into())
+}

@@ -1,0 +1,343 @@
+//! ONNX Runtime, loaded at run time: finding the library, sessions, tensors in and out.
+
+use std::collections::BTreeMap;
+use std::ffi::CStr;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use ort::environment::Environment;
+use ort::logging::LogLevel;
+use ort::session::builder::GraphOptimizationLevel;
+use ort::session::{Session as OrtSession, SessionInputValue};
+use ort::value::{DynValue, Tensor as OrtTensor, TensorElementType, ValueType};
+
+use super::inputs::converted;
+use super::narrow;
+use super::runner::{Model, Runner, Scratch, Session};
+use crate::error::{Error, Result};
+use crate::format::{WriteOptions, onnx};
+use crate::fsx::AtomicFile;
+use crate::hub::{DType, Graph, Tensor, write_blob};
+use crate::{env, fsx};
+
+/// The oldest ONNX Runtime that can be used is 1.`MINOR`.
+const MINOR: u32 = ort::MINOR_VERSION;
+
+/// ONNX Runtime as found on this machine.
+#[derive(Clone, Debug)]
+pub(super) struct OnnxRuntime {
+    path: PathBuf,
+    version: String,
+}
+
+/// Where the library may be: the named file alone, else beside this program, else in the system.
+fn candidates() -> Vec<PathBuf> {
+    if let Some(named) = env::path("ORT_DYLIB_PATH") {
+        return vec![named];
+    }
+    let (start, end) = (std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+    let plain = format!("{start}onnxruntime{end}");
+    let mut folders: Vec<PathBuf> = Vec::new();
+    if let Some(beside) = std::env::current_exe().ok().and_then(|p| Some(p.parent()?.to_owned())) {
+        folders.push(beside);
+    }
+    let own = folders.len();
+    for folder in ["/usr/local/lib", "/usr/lib", "/usr/lib64", "/opt/homebrew/lib"] {
+        folders.push(folder.into());
+    }
+    folders.push(format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH).into());
+    let mut found = Vec::new();
+    for (i, folder) in folders.iter().enumerate() {
+        if i == own {
+            found.push(PathBuf::from(&plain)); // the system loader's own search
+        }
+        let mut here: Vec<PathBuf> = fsx::list_dir(folder).unwrap_or_default();
+        here.retain(|p| {
+            let name = p.file_name().unwrap_or_default().to_string_lossy();
+            let name = name.strip_prefix(start).unwrap_or(&name);
+            name.strip_prefix("onnxruntime").is_some_and(|rest| {
+                rest == end
+                    || rest.starts_with(&format!("{end}."))
+                    || (rest.starts_with('.') && rest.ends_with(end))
+            })
+        });
+        here.reverse(); // the newest of several versions, nearly always
+        found.extend(here);
+    }
+    found
+}
+
+impl OnnxRuntime {
+    /// Finds the library; a [`Tool`](crate::ErrorKind::Tool) error says how to get it. Looks once
+    /// per process.
+    pub(super) fn find() -> Result<Self> {
+        static FOUND: OnceLock<std::result::Result<OnnxRuntime, Vec<(PathBuf, String)>>> =
+            OnceLock::new();
+        let found = FOUND.get_or_init(|| {
+            let mut failures = Vec::new();
+            for path in candidates() {
+                match Self::open(&path) {
+                    Ok(found) => return Ok(found),
+                    Err(why) => failures.push((path, why)),
+                }
+            }
+            Err(failures)
+        });
+        found.clone().map_err(|failures| not_found(&failures))
+    }
+
+    /// Loads a library and asks for its version; the text says why it cannot be used. The library
+    /// stays loaded.
+    fn open(path: &Path) -> std::result::Result<Self, String> {
+        // SAFETY: loading a library runs its initializers. The file is one that the user named, or
+        // that has ONNX Runtime's name in a folder the system loads libraries from.
+        let library = unsafe { libloading::Library::new(path) }.map_err(|e| e.to_string())?;
+        // SAFETY: `OrtGetApiBase` has had this signature in every release of ONNX Runtime.
+        let base = unsafe {
+            library.get::<unsafe extern "C" fn() -> *const ort::sys::OrtApiBase>(b"OrtGetApiBase\0")
+        }
+        .map_err(|_| "it is not ONNX Runtime: it has no OrtGetApiBase".to_owned())?;
+        // SAFETY: takes nothing and returns a pointer to a static table, or null.
+        let base = unsafe { base() };
+        // SAFETY: a pointer from OrtGetApiBase is null or points to a table that lives as long as
+        // the library.
+        let Some(base) = (unsafe { base.as_ref() }) else {
+            return Err("its OrtGetApiBase returns nothing".to_owned());
+        };
+        // SAFETY: takes nothing and returns a static string, or null.
+        let version = unsafe { (base.GetVersionString)() };
+        if version.is_null() {
+            return Err("it does not tell its version".to_owned());
+        }
+        // SAFETY: not null, and a NUL-terminated string that lives as long as the library.
+        let version = unsafe { CStr::from_ptr(version) }.to_string_lossy().into_owned();
+        let mut numbers = version.split('.').map_while(|n| n.parse::<u32>().ok());
+        let usable = matches!((numbers.next(), numbers.next()), (Some(1), Some(m)) if m >= MINOR);
+        if !usable {
+            return Err(format!(
+                "it is version {version}; 1.{MINOR} or newer (and below 2) is needed"
+            ));
+        }
+        // SAFETY: takes a number and returns a static table, or null for a version it lacks.
+        if unsafe { (base.GetApi)(MINOR) }.is_null() {
+            return Err(format!(
+                "version {version} does not offer version {MINOR} of its interface"
+            ));
+        }
+        std::mem::forget(library);
+        Ok(Self { path: path.to_owned(), version })
+    }
+
+    fn environment(&self) -> Result<Environment> {
+        static ENVIRONMENT: Mutex<Option<Environment>> = Mutex::new(None);
+        let mut slot = ENVIRONMENT.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(environment) = &*slot {
+            return Ok(environment.clone());
+        }
+        let environment = ort::init_from(&self.path)
+            .map_err(|e| Error::tool(format!("cannot load ONNX Runtime: {e}")).file(&self.path))?
+            .with_name("model-build")
+            .with_telemetry(false)
+            .build()
+            .map_err(|e| Error::tool(format!("cannot start ONNX Runtime: {e}")).file(&self.path))?;
+        environment.set_log_level(LogLevel::Error);
+        *slot = Some(environment.clone());
+        Ok(environment)
+    }
+}
+
+/// What to do where the library is missing.
+pub(super) const HOW_TO_GET: &str = "set ORT_DYLIB_PATH to its library (libonnxruntime.so.1.x, libonnxruntime.1.x.dylib or onnxruntime.dll): it is in the archives of github.com/microsoft/onnxruntime/releases, and in the PyPI package `onnxruntime` under onnxruntime/capi";
+
+fn not_found(failures: &[(PathBuf, String)]) -> Error {
+    // A bare name that the system does not know, or files that are no libraries, are no news.
+    let broken = failures.iter().rfind(|(path, _)| fsx::is_file(path));
+    let named = env::path("ORT_DYLIB_PATH").is_some();
+    let error = match (failures.first(), broken) {
+        (Some((path, why)), _) if named => {
+            Error::tool(format!("the ONNX Runtime that ORT_DYLIB_PATH names cannot be used: {why}"))
+                .file(path)
+        }
+        (_, Some((path, why))) => {
+            Error::tool(format!("the ONNX Runtime of this machine cannot be used: {why}"))
+                .file(path)
+        }
+        _ => Error::tool("ONNX Runtime is not installed"),
+    };
+    error.hint(HOW_TO_GET)
+}
+
+fn failed(doing: &str, error: &ort::Error) -> Error {
+    // ONNX Runtime's messages may hold several lines; the first says what, the rest where.
+    let text = error.to_string();
+    let mut lines = text.lines().map(str::trim).filter(|l| !l.is_empty());
+    let mut out = Error::tool(format!(
+        "ONNX Runtime cannot {doing}: {}",
+        lines.next().unwrap_or("it does not say why")
+    ));
+    for line in lines.take(3) {
+        out = out.hint(line);
+    }
+    out
+}
+
+impl Runner for OnnxRuntime {
+    fn name(&self) -> String {
+        format!("onnxruntime {}", self.version)
+    }
+    fn level(&self) -> String {
+        "all graph optimizations".to_owned()
+    }
+    fn load(&self, model: &Model) -> Result<Box<dyn Session>> {
+        let environment = self.environment()?;
+        let emulated = narrow::dtypes(&model.graph)?.values().any(|d| *d == DType::BF16);
+        let (scratch, path) = if emulated {
+            let (scratch, path) =
+                write(&narrow::widened(&model.graph, DType::BF16, true)?, &model.path)?;
+            (Some(scratch), path)
+        } else {
+            (None, model.path.clone())
+        };
+        // With optimizations ONNX Runtime may take out a pair of casts that rounds.
+        let optimize =
+            if emulated { GraphOptimizationLevel::Disable } else { GraphOptimizationLevel::All };
+        let build = || -> ort::Result<OrtSession> {
+            // One thread per session: sums are split the same way on every machine. The two
+            // sessions of a check run side by side.
+            OrtSession::builder(&environment)?
+                .with_optimization_level(optimize)?
+                .with_intra_threads(1)?
+                .with_inter_threads(1)?
+                .with_deterministic_compute(true)?
+                .with_log_level(LogLevel::Error)?
+                .commit_from_file(&path)
+        };
+        let session = build().map_err(|e| failed("load the model", &e).file(&model.path))?;
+        Ok(Box::new(Loaded { session, emulated, _scratch: scratch }))
+    }
+}
+
+/// Writes a graph into a folder of its own beside `near`; gives the folder and the model's path.
+fn write(graph: &Graph, near: &Path) -> Result<(Scratch, PathBuf)> {
+    let scratch = Scratch::beside(near)?;
+    let options = WriteOptions { file_name: "model.onnx".to_owned(), ..WriteOptions::default() };
+    let blobs = onnx::layout(graph, &options, EXTERNAL_ABOVE)?;
+    let mut main = None;
+    for blob in &blobs {
+        let path = scratch.place(&blob.name)?;
+        let mut file = AtomicFile::create(&path)?;
+        write_blob(&blob.segments, &mut file, &mut |_| {})?;
+        file.commit(false)?;
+        main.get_or_insert(path);
+    }
+    let main = main.ok_or_else(|| Error::bug("a model laid out in no file"))?;
+    Ok((scratch, main))
+}
+
+/// A model above this many bytes is handed over with its weights in a second file: one protobuf
+/// message ends at 2 GB.
+const EXTERNAL_ABOVE: u64 = 1 << 30;
+
+struct Loaded {
+    session: OrtSession,
+    emulated: bool,
+    /// Outlives the session, which may have mapped files in it.
+    _scratch: Option<Scratch>,
+}
+
+impl Session for Loaded {
+    fn run(&mut self, inputs: &BTreeMap<String, Tensor>) -> Result<BTreeMap<String, Tensor>> {
+        let mut values: Vec<(&str, SessionInputValue<'_>)> = Vec::new();
+        for (name, tensor) in inputs {
+            let wide;
+            let tensor = if self.emulated && tensor.dtype() == DType::BF16 {
+                wide = converted(tensor, DType::F32)?;
+                &wide
+            } else {
+                tensor
+            };
+            let value = to_ort(tensor).map_err(|e| e.item(format!("input `{name}`")))?;
+            values.push((name, value.into()));
+        }
+        let outputs = self.session.run(values).map_err(|e| failed("run the model", &e))?;
+        outputs.iter().map(|(name, value)| Ok((name.to_owned(), from_ort(name, &value)?))).collect()
+    }
+
+    fn note(&self) -> Option<String> {
+        self.emulated.then(|| {
+            "bf16 emulated: computed in f32, each node's result rounded, no graph optimizations"
+                .to_owned()
+        })
+    }
+}
+
+/// The pairs of element types that mean the same.
+macro_rules! element_types {
+    ($run:ident) => {
+        $run! {
+            F64 Float64 f64, F32 Float32 f32, F16 Float16 half::f16, BF16 Bfloat16 half::bf16,
+            I64 Int64 i64, I32 Int32 i32, I16 Int16 i16, I8 Int8 i8,
+            U64 Uint64 u64, U32 Uint32 u32, U16 Uint16 u16, U8 Uint8 u8
+        }
+    };
+}
+
+fn to_ort(tensor: &Tensor) -> Result<DynValue> {
+    let bytes = tensor.bytes()?;
+    let shape: Vec<i64> = tensor
+        .shape()
+        .iter()
+        .map(|d| i64::try_from(*d).map_err(|_| Error::unsupported("an axis of 2^63 or more")))
+        .collect::<Result<_>>()?;
+    macro_rules! make {
+        ($($dtype:ident $ort:ident $ty:ty),*) => {
+            match tensor.dtype() {
+                $(DType::$dtype => {
+                    let data: Vec<$ty> =
+                        bytes.as_chunks().0.iter().map(|c| <$ty>::from_le_bytes(*c)).collect();
+                    OrtTensor::from_array((shape, data)).map(|t| t.into_dyn())
+                })*
+                DType::Bool => {
+                    let data: Vec<bool> = bytes.iter().map(|b| *b != 0).collect();
+                    OrtTensor::from_array((shape, data)).map(|t| t.into_dyn())
+                }
+                other => {
+                    return Err(Error::unsupported(format!("{other} inputs of ONNX Runtime")));
+                }
+            }
+        };
+    }
+    element_types!(make).map_err(|e| failed("take a tensor", &e))
+}
+
+fn from_ort(name: &str, value: &DynValue) -> Result<Tensor> {
+    let ValueType::Tensor { ty, .. } = value.dtype() else {
+        return Err(Error::unsupported(format!("output `{name}` is no tensor"))
+            .hint("drop `verify` from this target"));
+    };
+    macro_rules! take {
+        ($($dtype:ident $ort:ident $ty:ty),*) => {
+            match ty {
+                $(TensorElementType::$ort => {
+                    value.try_extract_tensor::<$ty>().map(|(shape, data)| {
+                        let bytes: Vec<u8> = data.iter().flat_map(|v| v.to_le_bytes()).collect();
+                        (DType::$dtype, shape.to_vec(), bytes)
+                    })
+                })*
+                TensorElementType::Bool => value.try_extract_tensor::<bool>().map(|(shape, data)| {
+                    (DType::Bool, shape.to_vec(), data.iter().map(|b| u8::from(*b)).collect())
+                }),
+                other => {
+                    return Err(Error::unsupported(format!(
+                        "output `{name}` holds {other:?} elements, which cannot be compared"
+                    ))
+                    .hint("drop `verify` from this target, or give the model a numeric output"));
+                }
+            }
+        };
+    }
+    let (dtype, shape, bytes) =
+        element_types!(take).map_err(|e| failed(&format!("give output `{name}`"), &e))?;
+    let shape = shape.iter().map(|d| u64::try_from(*d).unwrap_or(0)).collect();
+    Tensor::new(dtype, shape, bytes.into())
+}
