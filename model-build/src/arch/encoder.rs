@@ -2,11 +2,11 @@
 //!
 //! **The attention mask.** `attention_mask` is 1 at the tokens to attend to and 0 at the padding.
 //! `(1 - attention_mask) · -10000` is added to the attention scores before the softmax, as BERT
-//! itself does. A masked token gets the weight `exp(-10000 + …)`, which is 0 in every floating
-//! type, so the result is that of a mask of minus infinity. The constant is a number of f16 and
-//! leaves room for the scores, so that a graph in half precision needs no other mask, and a row
-//! without any token to attend to gives finite numbers (the softmax of the bare scores), never
-//! NaN.
+//! itself does. As long as scores lie within some thousands of each other, a masked token gets the
+//! weight `exp(-10000 + …)`, which is 0 in every floating type: the same as with minus infinity.
+//! The constant is a number of f16 that leaves room for the scores, so a graph in half precision
+//! needs no other one, and a row without any token to attend to gives finite numbers (the softmax
+//! of the bare scores), never NaN.
 //!
 //! **Too long a sequence.** Positions are looked up by Gather, which fails at run time for an
 //! index past the table, so a sequence longer than `max_position_embeddings` is an error and
