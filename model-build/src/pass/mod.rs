@@ -2,10 +2,12 @@
 
 mod dynamic_int8;
 mod fix_shapes;
+mod half;
 mod read;
 
 pub use dynamic_int8::DYNAMIC_INT8;
 pub use fix_shapes::FIX_SHAPES;
+pub use half::HALF;
 
 use std::collections::BTreeMap;
 
@@ -13,7 +15,7 @@ use crate::error::Result;
 use crate::hub::Graph;
 
 /// Every pass.
-pub static ALL: &[&PassDef] = &[&FIX_SHAPES, &DYNAMIC_INT8];
+pub static ALL: &[&PassDef] = &[&FIX_SHAPES, &DYNAMIC_INT8, &HALF];
 
 /// A change of a whole graph.
 pub struct PassDef {
