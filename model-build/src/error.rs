@@ -163,6 +163,12 @@ impl Error {
         self.0.place.target.get_or_insert_with(|| target.into());
         self
     }
+    /// Adds the model, unless one is set.
+    #[must_use]
+    pub fn model(mut self, model: impl Into<String>) -> Self {
+        self.0.place.model.get_or_insert_with(|| model.into());
+        self
+    }
     /// Adds the step of the plan, unless one is set.
     #[must_use]
     pub fn step(mut self, step: impl Into<String>) -> Self {

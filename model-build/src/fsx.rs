@@ -308,6 +308,15 @@ pub fn write_atomic(path: &Path, content: &[u8]) -> Result<()> {
     out.commit(false)
 }
 
+/// Copies a file to a place that belongs to the user: writable, and sharing no bytes with `from`.
+/// Whatever stood there is replaced atomically.
+pub fn copy(from: &Path, to: &Path) -> Result<()> {
+    let mut source = File::open(from).map_err(|e| missing(from, e))?;
+    let mut out = AtomicFile::create(to)?;
+    io::copy(&mut source, &mut out).map_err(|e| Error::io("copy", to, e))?;
+    out.commit(false)
+}
+
 /// How [`link_or_copy`] put a file in its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Placed {

@@ -12,11 +12,13 @@ pub mod cache;
 pub mod digest;
 #[cfg(feature = "engine")]
 pub mod embed;
-#[cfg(feature = "engine")]
 pub mod env;
 pub mod error;
 #[cfg(feature = "engine")]
+pub mod execute;
+#[cfg(feature = "engine")]
 pub mod format;
+pub mod front;
 #[cfg(feature = "engine")]
 pub mod fsx;
 #[cfg(feature = "engine")]
@@ -28,6 +30,8 @@ pub mod op;
 #[cfg(feature = "engine")]
 pub mod pass;
 #[cfg(feature = "engine")]
+pub mod plan;
+#[cfg(feature = "engine")]
 pub mod record;
 #[cfg(feature = "engine")]
 pub mod source;
@@ -35,3 +39,6 @@ pub mod source;
 pub mod verify;
 
 pub use error::{Error, ErrorKind};
+pub use front::cargo::build;
+#[cfg(feature = "cli")]
+pub use front::cli;

@@ -4,4 +4,5 @@
 pub mod arrays;
 pub mod artifact;
 pub mod onnxruntime;
+pub mod project;
 pub mod rten;

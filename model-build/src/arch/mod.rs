@@ -120,6 +120,17 @@ pub enum Pooling {
     Cls,
 }
 
+impl Pooling {
+    /// The name in manifests.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Mean => "mean",
+            Self::Cls => "cls",
+        }
+    }
+}
+
 /// Parameters of `lower`; part of the cache key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LowerOptions {

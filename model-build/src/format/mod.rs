@@ -19,6 +19,8 @@ pub struct FormatDef {
     pub name: &'static str,
     /// One line for documentation.
     pub about: &'static str,
+    /// What it is read to and written from.
+    pub holds: HubKind,
     /// File endings without the dot; the first is the one we write.
     pub extensions: &'static [&'static str],
     /// Bumped when the bytes it writes, or what it reads from the same bytes, change.
@@ -33,6 +35,25 @@ pub struct FormatDef {
     pub read: Option<fn(&SourceFiles) -> Result<Hub>>,
     /// Hub → laid-out files; the first is the main one.
     pub write: Option<fn(&Hub, &WriteOptions) -> Result<Vec<Blob>>>,
+}
+
+/// Which of the two hubs a format belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HubKind {
+    /// Config, named tensors and tokenizer files.
+    Checkpoint,
+    /// A computation graph.
+    Graph,
+}
+
+impl HubKind {
+    /// The word for messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Checkpoint => "checkpoint",
+            Self::Graph => "graph",
+        }
+    }
 }
 
 impl std::fmt::Debug for FormatDef {

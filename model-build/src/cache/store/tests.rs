@@ -1,3 +1,5 @@
+//! Tests of the store: lookups, damage, links.
+
 #![allow(clippy::disallowed_methods)] // the tests damage files on purpose
 
 use std::fs;

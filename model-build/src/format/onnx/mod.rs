@@ -11,7 +11,7 @@ mod write;
 
 use bytes::Bytes;
 
-use super::{FormatDef, SourceFiles, WriteOptions};
+use super::{FormatDef, HubKind, SourceFiles, WriteOptions};
 use crate::error::{Error, Result};
 use crate::fsx;
 use crate::hub::{Blob, Graph, Hub, write_blob};
@@ -106,6 +106,7 @@ fn write_hub(hub: &Hub, options: &WriteOptions) -> Result<Vec<Blob>> {
 pub static ONNX: FormatDef = FormatDef {
     name: "onnx",
     about: "ONNX models: any operator set, external data, every element type",
+    holds: HubKind::Graph,
     extensions: &["onnx"],
     looks_for: "one `*.onnx` file",
     revision: 1,

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
-use super::{FormatDef, SourceFiles};
+use super::{FormatDef, HubKind, SourceFiles};
 use crate::error::{Error, Result};
 use crate::fsx;
 use crate::hub::{Checkpoint, Hub};
@@ -218,6 +218,7 @@ fn read_hub(files: &SourceFiles) -> Result<Hub> {
 pub static SAFETENSORS: FormatDef = FormatDef {
     name: "safetensors",
     about: "safetensors weights: one file, shards with an index, or a Hugging Face folder",
+    holds: HubKind::Checkpoint,
     extensions: &["safetensors"],
     looks_for: "`model.safetensors`, `model.safetensors.index.json` or one `*.safetensors` file",
     revision: 1,

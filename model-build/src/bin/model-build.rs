@@ -1,0 +1,5 @@
+//! The tool `model-build`.
+
+fn main() -> std::process::ExitCode {
+    model_build::cli::main()
+}

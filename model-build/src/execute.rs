@@ -1,0 +1,492 @@
+//! Plan + store → artifacts. Every step is looked up by key first; what is missing is made once,
+//! under a lock, streamed into the store, and recorded.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::cache::{Digest, Key, KeyBuilder, Store, StoreEvent, Subject};
+use crate::error::{Error, Result};
+use crate::format::{SourceFiles, WriteOptions};
+use crate::hub::{Blob, Graph, Hub, blob_len, write_blob};
+use crate::manifest::{Manifest, Runner, Verify};
+use crate::plan::{Job, Plan, Recipe, SourceFacts, Sources, Stage, VerifyStep};
+use crate::record::{Info, Port, Record, RecordFile};
+use crate::verify::{self, Measured};
+use crate::{format, fsx};
+
+/// Something that happens during a build, in order. `job` is `model.target`.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A source file's bytes were read to find its digest.
+    Hashed {
+        /// The file.
+        path: &'a Path,
+        /// Its length.
+        bytes: u64,
+    },
+    /// The artifact of a step was found in the store.
+    Reused {
+        /// The job.
+        job: &'a str,
+        /// The step.
+        step: &'a str,
+        /// Its key.
+        key: &'a Key,
+    },
+    /// Another process is making the same artifact; this one waits for it.
+    Waiting {
+        /// The job.
+        job: &'a str,
+        /// The step.
+        step: &'a str,
+    },
+    /// A step is about to run.
+    Started {
+        /// The job.
+        job: &'a str,
+        /// The step.
+        step: &'a str,
+        /// Its key.
+        key: &'a Key,
+        /// What it does, in a line.
+        summary: &'a str,
+    },
+    /// Bytes of a step's files have been written.
+    Progress {
+        /// The job.
+        job: &'a str,
+        /// Bytes written so far.
+        done: u64,
+        /// Bytes in all.
+        total: u64,
+    },
+    /// A step has run.
+    Finished {
+        /// The job.
+        job: &'a str,
+        /// The step.
+        step: &'a str,
+        /// Bytes of its files.
+        bytes: u64,
+        /// How long it took.
+        took: Duration,
+    },
+    /// An accuracy check's numbers, measured now or read back.
+    Measured {
+        /// The job.
+        job: &'a str,
+        /// The numbers.
+        measured: &'a Measured,
+    },
+    /// Something the user should know.
+    Warning(&'a str),
+}
+
+/// Who is told of events.
+pub trait Report: Send {
+    /// Something happened.
+    fn event(&mut self, event: &Event<'_>);
+}
+
+/// Tells nobody.
+pub struct Silent;
+
+impl Report for Silent {
+    fn event(&mut self, _: &Event<'_>) {}
+}
+
+/// A finished artifact.
+#[derive(Clone, Debug)]
+pub struct Artifact {
+    /// The model's name.
+    pub model: String,
+    /// The target's name.
+    pub target: String,
+    /// The key it is stored under.
+    pub key: Key,
+    /// Its record.
+    pub record: Record,
+    /// The accuracy check's numbers, if there was one.
+    pub measured: Option<Measured>,
+}
+
+/// Runs a plan. The artifacts come back in the plan's order and lie in the store.
+pub fn execute(plan: &Plan, store: &Store, report: &mut dyn Report) -> Result<Vec<Artifact>> {
+    let mut engine = Engine { store, report, digests: BTreeMap::new() };
+    plan.jobs
+        .iter()
+        .map(|job| engine.job(job, plan).map_err(|e| e.target(&job.model, &job.target)))
+        .collect()
+}
+
+/// The facts of every source of a manifest, for [`plan`](crate::plan::plan).
+pub fn look(manifest: &Manifest) -> Result<Sources> {
+    let with_targets = manifest.models.iter().filter(|m| !m.targets.is_empty());
+    with_targets
+        .map(|m| Ok((m.source.clone(), facts(&m.source).map_err(|e| e.model(&m.name))?)))
+        .collect()
+}
+
+/// The facts of one source: its format, its files, its `config.json`.
+pub fn facts(path: &Path) -> Result<SourceFacts> {
+    const LONGEST_CONFIG: u64 = 16 << 20;
+    let found = format::resolve(path)?;
+    let config = match found.files.names.iter().any(|n| n == "config.json") {
+        false => None,
+        true => {
+            let path = found.files.path("config.json");
+            let text = fsx::read_small(&path, LONGEST_CONFIG)?;
+            let parsed = serde_json::from_slice(&text)
+                .map_err(|e| Error::malformed(format!("not valid JSON: {e}")).file(&path))?;
+            Some(parsed)
+        }
+    };
+    Ok(SourceFacts { format: found.format, files: found.files, config })
+}
+
+/// The key and ingredients of a job's conversion, without running anything; hashes the source files
+/// whose digest is not known.
+pub fn key_of(
+    job: &Job,
+    store: &Store,
+    report: &mut dyn Report,
+) -> Result<(Key, Vec<(String, String)>)> {
+    let mut engine = Engine { store, report, digests: BTreeMap::new() };
+    engine.key(&job.recipe)
+}
+
+/// More than the numbers of any graph's outputs take.
+const LONGEST_MEASURED: u64 = 64 << 20;
+
+struct Engine<'a> {
+    store: &'a Store,
+    report: &'a mut dyn Report,
+    digests: BTreeMap<PathBuf, Digest>,
+}
+
+impl Engine<'_> {
+    fn digest(&mut self, path: &Path) -> Result<Digest> {
+        if let Some(known) = self.digests.get(path) {
+            return Ok(*known);
+        }
+        let report = &mut *self.report;
+        let digest = self.store.digest_file(path, &mut |path, bytes| {
+            report.event(&Event::Hashed { path, bytes });
+        })?;
+        self.digests.insert(path.to_owned(), digest);
+        Ok(digest)
+    }
+
+    fn key(&mut self, recipe: &Recipe) -> Result<(Key, Vec<(String, String)>)> {
+        let mut key = KeyBuilder::new("convert");
+        for (name, value) in ingredients(recipe, &mut |path| self.digest(path))? {
+            key.ingredient(&name, &value);
+        }
+        Ok(key.finish())
+    }
+
+    /// Passes on what the store did behind a call.
+    fn store_events(&mut self) {
+        for event in self.store.take_events() {
+            match event {
+                StoreEvent::Hashed { path, bytes } | StoreEvent::Copied { path, bytes } => {
+                    self.report.event(&Event::Hashed { path: &path, bytes });
+                }
+                StoreEvent::Dropped { path, why } => {
+                    let text = format!("dropped from the cache: {} ({why})", path.display());
+                    self.report.event(&Event::Warning(&text));
+                }
+            }
+        }
+    }
+
+    fn lookup(&mut self, key: &Key) -> Result<Option<Record>> {
+        let found = self.store.lookup(key);
+        self.store_events();
+        found
+    }
+
+    fn job(&mut self, job: &Job, plan: &Plan) -> Result<Artifact> {
+        let name = job.name();
+        let (key, ingredients) = self.key(&job.recipe)?;
+        let manifest = absolute(&plan.manifest);
+        self.store.remember(&subject(&manifest, job), &key, &ingredients);
+        let record = self.step(&name, "convert", &key, &job.recipe.summary(), |engine| {
+            engine.convert(&name, &job.recipe, ingredients)
+        })?;
+        let measured = match &job.verify {
+            None => None,
+            Some(step) => Some(self.verify(&name, step, &key, &record)?),
+        };
+        Ok(Artifact { model: job.model.clone(), target: job.target.clone(), key, record, measured })
+    }
+
+    /// Serves a step from the store, or runs it while holding its lock.
+    fn step(
+        &mut self,
+        job: &str,
+        step: &str,
+        key: &Key,
+        summary: &str,
+        run: impl FnOnce(&mut Self) -> Result<Record>,
+    ) -> Result<Record> {
+        if let Some(record) = self.lookup(key)? {
+            self.report.event(&Event::Reused { job, step, key });
+            return Ok(record);
+        }
+        let report = &mut *self.report;
+        let lock = self.store.lock(key, || report.event(&Event::Waiting { job, step }))?;
+        if let Some(record) = self.lookup(key)? {
+            self.report.event(&Event::Reused { job, step, key });
+            return Ok(record);
+        }
+        self.report.event(&Event::Started { job, step, key, summary });
+        let start = Instant::now();
+        let record = run(self).map_err(|e| e.step(step))?;
+        self.store.insert(key, &record)?;
+        drop(lock);
+        let bytes = record.files.iter().map(|f| f.len).sum();
+        self.report.event(&Event::Finished { job, step, bytes, took: start.elapsed() });
+        Ok(record)
+    }
+
+    fn convert(
+        &mut self,
+        job: &str,
+        recipe: &Recipe,
+        ingredients: Vec<(String, String)>,
+    ) -> Result<Record> {
+        let source = source_digest(&ingredients);
+        let metadata = vec![
+            ("model_build.recipe".to_owned(), recipe.summary()),
+            ("model_build.source".to_owned(), source.clone()),
+        ];
+        let (blobs, mut info) = lay_out(recipe, &metadata)?;
+        info.facts.push(("recipe".to_owned(), recipe.summary()));
+        info.facts.push(("source".to_owned(), source));
+        info.facts.sort();
+        let total = blobs.iter().map(|b| blob_len(&b.segments)).sum();
+        let mut done = 0;
+        let mut files = Vec::new();
+        for blob in &blobs {
+            let mut out = self.store.writer()?;
+            let report = &mut *self.report;
+            let digest = write_blob(&blob.segments, &mut out, &mut |n| {
+                done += n;
+                report.event(&Event::Progress { job, done, total });
+            })?;
+            let digest = Digest::from(digest);
+            out.commit(&digest)?;
+            files.push(RecordFile {
+                name: blob.name.clone(),
+                digest,
+                len: blob_len(&blob.segments),
+            });
+        }
+        Ok(Record { step: "convert".to_owned(), ingredients, files, info })
+    }
+
+    fn verify(
+        &mut self,
+        job: &str,
+        step: &VerifyStep,
+        artifact_key: &Key,
+        artifact: &Record,
+    ) -> Result<Measured> {
+        let identity = verify::runner_identity(runner(step.spec.runner))?;
+        let (reference_key, reference_ingredients) = self.key(&step.reference)?;
+        let mut key = KeyBuilder::new("verify");
+        key.ingredient("artifact", &artifact_key.to_string());
+        key.ingredient("reference", &reference_key.to_string());
+        key.ingredient("revision", &verify::REVISION.to_string());
+        key.ingredient("runner", &identity);
+        match &step.spec.inputs {
+            Some(path) => {
+                let digest = self.digest(path)?;
+                key.ingredient("inputs", &digest.to_string());
+            }
+            None => {
+                key.ingredient("samples", &step.spec.samples.to_string());
+                key.ingredient("seed", &step.spec.seed.to_string());
+            }
+        }
+        let (key, ingredients) = key.finish();
+        let record = self.step(job, "verify", &key, &identity, |engine| {
+            let summary = step.reference.summary();
+            let reference = engine.step(job, "reference", &reference_key, &summary, |engine| {
+                engine.convert(job, &step.reference, reference_ingredients)
+            })?;
+            let reference = engine.store.unfold(&reference)?;
+            let artifact = engine.store.unfold(artifact)?;
+            let measured = measure(&step.spec, reference.files(), artifact.files())?;
+            engine.store_json(&measured, ingredients)
+        })?;
+        let file =
+            record.files.first().ok_or_else(|| Error::bug("a verify record without a file"))?;
+        let text = fsx::read_small(&self.store.object_path(&file.digest), LONGEST_MEASURED)?;
+        let measured: Measured = serde_json::from_slice(&text)
+            .map_err(|e| Error::bug(format!("a verify record cannot be read: {e}")))?;
+        self.report.event(&Event::Measured { job, measured: &measured });
+        for warning in verify::check(&measured, &bounds(&step.spec))? {
+            self.report.event(&Event::Warning(&format!("{job}: {warning}")));
+        }
+        Ok(measured)
+    }
+
+    fn store_json(
+        &mut self,
+        measured: &Measured,
+        ingredients: Vec<(String, String)>,
+    ) -> Result<Record> {
+        let text = serde_json::to_vec(measured)
+            .map_err(|e| Error::bug(format!("numbers cannot be written: {e}")))?;
+        let digest = self.store.put_bytes(&text)?;
+        let files =
+            vec![RecordFile { name: "measured.json".to_owned(), digest, len: text.len() as u64 }];
+        Ok(Record { step: "verify".to_owned(), ingredients, files, info: Info::default() })
+    }
+}
+
+/// What the conversions of a job are remembered under, for `why`. `manifest` is absolute.
+pub fn subject<'a>(manifest: &'a Path, job: &'a Job) -> Subject<'a> {
+    Subject { manifest, model: &job.model, target: &job.target, step: "convert" }
+}
+
+/// A manifest's path as [`subject`] wants it.
+pub fn absolute(manifest: &Path) -> PathBuf {
+    fsx::canonicalize(manifest).unwrap_or_else(|_| manifest.to_owned())
+}
+
+/// Everything that decides an artifact's bytes, in order: the stages and the digests of the source
+/// files, which `digest` finds.
+pub fn ingredients(
+    recipe: &Recipe,
+    digest: &mut dyn FnMut(&Path) -> Result<Digest>,
+) -> Result<Vec<(String, String)>> {
+    let mut out: Vec<_> = recipe.stages.iter().map(|s| (s.name(), s.canonical())).collect();
+    out.push(("file name".to_owned(), recipe.file_name.clone()));
+    for name in &recipe.source.names {
+        let digest = digest(&recipe.source.path(name))?;
+        out.push((format!("source {name}"), digest.to_string()));
+    }
+    Ok(out)
+}
+
+/// Runs reference and artifact (names and paths of their files) as `spec` says.
+pub fn measure(
+    spec: &Verify,
+    reference: &[(String, PathBuf)],
+    artifact: &[(String, PathBuf)],
+) -> Result<Measured> {
+    let inputs = match &spec.inputs {
+        Some(path) => verify::InputSpec::File(path.clone()),
+        None => verify::InputSpec::Synthetic { samples: spec.samples, seed: spec.seed },
+    };
+    let files = |list: &[(String, PathBuf)]| verify::Files { files: list.to_vec() };
+    verify::measure(runner(spec.runner), &files(reference), &files(artifact), &inputs)
+}
+
+/// The runner a manifest names, as the accuracy check knows it.
+pub fn runner(runner: Runner) -> verify::RunnerChoice {
+    match runner {
+        Runner::Auto => verify::RunnerChoice::Auto,
+        Runner::OnnxRuntime => verify::RunnerChoice::OnnxRuntime,
+        Runner::Rten => verify::RunnerChoice::Rten,
+    }
+}
+
+/// The bounds of a manifest's `verify` table.
+pub fn bounds(spec: &Verify) -> verify::Bounds {
+    verify::Bounds {
+        cosine: spec.cosine,
+        max_abs: spec.max_abs,
+        mean_abs: spec.mean_abs,
+        top1: spec.top1,
+    }
+}
+
+/// One digest for all source files: of the lines `name digest`.
+fn source_digest(ingredients: &[(String, String)]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for (name, digest) in ingredients.iter().filter(|(name, _)| name.starts_with("source ")) {
+        hasher.update(name.as_bytes()).update(b" ").update(digest.as_bytes()).update(b"\n");
+    }
+    hasher.finalize().to_string()
+}
+
+/// Walks a recipe from the source to laid-out files; nothing is written.
+pub fn lay_out(recipe: &Recipe, metadata: &[(String, String)]) -> Result<(Vec<Blob>, Info)> {
+    let mut hub: Option<Hub> = None;
+    let mut laid_out = None;
+    for stage in &recipe.stages {
+        apply(stage, &recipe.source, &mut hub, &mut laid_out, recipe, metadata)
+            .map_err(|e| e.step(stage.name()))?;
+    }
+    laid_out.ok_or_else(|| Error::bug("a recipe without a write"))
+}
+
+fn apply(
+    stage: &Stage,
+    source: &SourceFiles,
+    hub: &mut Option<Hub>,
+    laid_out: &mut Option<(Vec<Blob>, Info)>,
+    recipe: &Recipe,
+    metadata: &[(String, String)],
+) -> Result<()> {
+    match stage {
+        Stage::Read(format) => {
+            let read = format.read.ok_or_else(|| Error::bug("a format without a reader"))?;
+            *hub = Some(read(source)?);
+        }
+        Stage::Lower(arch, options) => match hub {
+            Some(Hub::Checkpoint(checkpoint)) => {
+                *hub = Some(Hub::Graph((arch.lower)(checkpoint, options)?));
+            }
+            _ => return Err(Error::bug("only a checkpoint is lowered")),
+        },
+        Stage::Opset(want) => {
+            let found = graph(hub)?.opset();
+            if found != *want {
+                return Err(Error::unsupported(format!(
+                    "the graph is of opset {found}, the manifest asks for {want}; conversion between opsets is not supported yet"
+                ))
+                .hint(format!("set `opset-version = {found}` or leave it out")));
+            }
+        }
+        Stage::Pass(pass, params) => (pass.run)(graph(hub)?, params)?,
+        Stage::Write(format) => {
+            let write = format.write.ok_or_else(|| Error::bug("a format without a writer"))?;
+            let Some(hub) = hub else { return Err(Error::bug("a write before the read")) };
+            let options =
+                WriteOptions { file_name: recipe.file_name.clone(), metadata: metadata.to_vec() };
+            *laid_out = Some((write(hub, &options)?, info(hub, format.name)));
+        }
+    }
+    Ok(())
+}
+
+fn graph(hub: &mut Option<Hub>) -> Result<&mut Graph> {
+    match hub {
+        Some(Hub::Graph(graph)) => Ok(graph),
+        _ => Err(Error::bug("a pass needs a graph")),
+    }
+}
+
+fn info(hub: &Hub, format: &str) -> Info {
+    let mut facts = vec![("format".to_owned(), format.to_owned())];
+    match hub {
+        Hub::Checkpoint(c) => {
+            let parameters = c.tensors.values().map(crate::hub::Tensor::len).sum();
+            Info { parameters, facts, ..Info::default() }
+        }
+        Hub::Graph(g) => {
+            facts.push(("opset".to_owned(), g.opset().to_string()));
+            facts.extend(g.metadata.iter().cloned());
+            let (inputs, outputs) = Port::of(&g.body);
+            let parameters = g.body.initializers().map(|(_, _, t)| t.len()).sum();
+            Info { inputs, outputs, parameters, facts }
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! The `build.rs` helper. The only place that prints `cargo::` lines.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use crate::env;
+use crate::error::{Error, Result};
+
+/// Builds the models that the package's `Cargo.toml` (or the `models.toml` beside it) declares, for
+/// the platform cargo builds for, and writes into `OUT_DIR` what `include_model!` includes.
+///
+/// Looked for in this order: artifacts made before, in the folder `MODEL_BUILD_PREBUILT_DIR` names
+/// (their digests are checked); the tool that `MODEL_BUILD` names; `model-build` of the same version
+/// on `PATH`; else the work is done in this process (feature `engine`, on by default).
+///
+/// Never panics: on an error it prints `error:` and `hint:` lines and exits with status 1.
+///
+/// ```no_run
+/// // build.rs: fn main() {
+/// model_build::build();
+/// // }
+/// ```
+pub fn build() {
+    if let Err(error) = run() {
+        eprintln!("{}", error.report());
+        std::process::exit(1);
+    }
+}
+
+/// What the tool runs for a build script that handed over to it: the same work, in this process.
+#[cfg(feature = "engine")]
+pub fn build_script() -> ExitCode {
+    match here::run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{}", error.report());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Variables whose change makes cargo run the build script again.
+const WATCHED: &[&str] =
+    &["MODEL_BUILD", "MODEL_BUILD_PREBUILT_DIR", "MODEL_BUILD_CACHE", "ORT_DYLIB_PATH", "DOCS_RS"];
+
+fn run() -> Result<()> {
+    for name in WATCHED {
+        println!("cargo::rerun-if-env-changed={name}");
+    }
+    let prebuilt = cfg!(feature = "engine") && env::path("MODEL_BUILD_PREBUILT_DIR").is_some();
+    if !prebuilt && let Some(tool) = tool()? {
+        return hand_over(&tool);
+    }
+    #[cfg(feature = "engine")]
+    return here::run();
+    #[cfg(not(feature = "engine"))]
+    Err(Error::tool("no `model-build` tool was found, and this build script has no engine of its own")
+        .hint("name the tool in the variable MODEL_BUILD, put `model-build` of the same version on PATH, or enable the feature `engine` of `model-build` in [build-dependencies]"))
+}
+
+/// The tool to hand over to, if there is one.
+fn tool() -> Result<Option<PathBuf>> {
+    if let Some(named) = env::path("MODEL_BUILD") {
+        return match version_of(&named) {
+            Some(version) if version == env!("CARGO_PKG_VERSION") => Ok(Some(named)),
+            Some(version) => Err(Error::tool(format!(
+                "the tool that MODEL_BUILD names is version {version}, the library is {}",
+                env!("CARGO_PKG_VERSION")
+            ))
+            .file(named)
+            .hint("install the same version of both: cargo install model-build --features cli")),
+            None => Err(Error::tool("the tool that MODEL_BUILD names does not run")
+                .file(named)
+                .hint("correct MODEL_BUILD, or unset it to work without a tool")),
+        };
+    }
+    let on_path = Path::new("model-build");
+    let same = version_of(on_path).is_some_and(|v| v == env!("CARGO_PKG_VERSION"));
+    Ok(same.then(|| on_path.to_owned()))
+}
+
+fn version_of(tool: &Path) -> Option<String> {
+    let output = Command::new(tool).arg("--version").output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    Some(text.strip_prefix("model-build ")?.trim().to_owned())
+}
+
+fn hand_over(tool: &Path) -> Result<()> {
+    let status = Command::new(tool)
+        .arg("build-script")
+        .status()
+        .map_err(|e| Error::tool(format!("cannot start the tool: {e}")).file(tool).caused_by(e))?;
+    if status.success() {
+        return Ok(());
+    }
+    // The tool has printed its own error.
+    std::process::exit(1);
+}
+
+#[cfg(feature = "engine")]
+mod here {
+    //! The work of a build script in this process.
+
+    use super::{Error, Path, PathBuf, Result, env};
+    use crate::cache::{Digest, Store};
+    use crate::embed;
+    use crate::execute::{self, Event, Report};
+    use crate::format::onnx;
+    use crate::front::prebuilt;
+    use crate::fsx;
+    use crate::manifest::{self, Embed, Manifest, TargetEnv};
+    use crate::plan::{self, Plan};
+    use crate::record::{Record, RecordFile};
+
+    /// One finished target: its record, and the folder its files are in.
+    struct Done {
+        model: String,
+        target: String,
+        format: String,
+        embed: Embed,
+        record: Record,
+        dir: PathBuf,
+    }
+
+    pub(super) fn run() -> Result<()> {
+        let need = |name: &str| {
+            env::path(name).ok_or_else(|| {
+                Error::manifest(format!("cargo did not set {name}"))
+                    .hint("call model_build::build() from a package's build.rs and run it by cargo")
+            })
+        };
+        let (package, out) = (need("CARGO_MANIFEST_DIR")?, need("OUT_DIR")?);
+        let manifest = manifest::load(&manifest_of(&package))?;
+        rerun(&manifest.path);
+        manifest.workspace.iter().for_each(|f| rerun(f));
+        let manifest = manifest.select(&TargetEnv::from_build_script()?);
+        let done = if env::is_set("DOCS_RS") {
+            return stubs(&manifest, &out);
+        } else if let Some(dir) = env::path("MODEL_BUILD_PREBUILT_DIR") {
+            from_prebuilt(&manifest, &dir)?
+        } else {
+            built(&manifest, &out)?
+        };
+        for directive in embed::generate(&out, &items(&done)?, &embed::Platform::from_cargo()?)? {
+            println!("{directive}");
+        }
+        Ok(())
+    }
+
+    fn manifest_of(package: &Path) -> PathBuf {
+        let own = package.join("models.toml");
+        if fsx::is_file(&own) { own } else { package.join("Cargo.toml") }
+    }
+
+    fn rerun(file: &Path) {
+        println!("cargo::rerun-if-changed={}", file.display());
+    }
+
+    fn planned(manifest: &Manifest) -> Result<Plan> {
+        let sources = execute::look(manifest)?;
+        for facts in sources.values() {
+            facts.files.names.iter().for_each(|n| rerun(&facts.files.path(n)));
+        }
+        let plan = plan::plan(manifest, &sources)?;
+        for step in plan.jobs.iter().filter_map(|j| j.verify.as_ref()) {
+            step.spec.inputs.iter().for_each(|f| rerun(f));
+        }
+        Ok(plan)
+    }
+
+    fn built(manifest: &Manifest, out: &Path) -> Result<Vec<Done>> {
+        let plan = planned(manifest)?;
+        let (store, warning) = Store::open_or_fallback(None, &out.join("model-build-cache"))?;
+        let mut log = Log { large: large(&plan)? };
+        if let Some(warning) = warning {
+            log.event(&Event::Warning(&warning));
+        }
+        let artifacts = execute::execute(&plan, &store, &mut log)?;
+        let mut done = Vec::new();
+        for (artifact, job) in artifacts.into_iter().zip(&plan.jobs) {
+            let dir = out.join("models").join(job.name());
+            fsx::create_dir_all(&dir)?;
+            for file in &artifact.record.files {
+                store.materialize(&file.digest, &dir.join(&file.name))?;
+            }
+            done.push(Done {
+                model: artifact.model,
+                target: artifact.target,
+                format: job.recipe.format().to_owned(),
+                embed: job.embed,
+                record: artifact.record,
+                dir,
+            });
+        }
+        Ok(done)
+    }
+
+    fn from_prebuilt(manifest: &Manifest, dir: &Path) -> Result<Vec<Done>> {
+        let mut done = Vec::new();
+        for model in &manifest.models {
+            for target in &model.targets {
+                let record = prebuilt::read(dir, model, target)?;
+                let dir = dir.join(format!("{}.{}", model.name, target.name));
+                rerun(&dir.join("record.json"));
+                record.files.iter().for_each(|f| rerun(&dir.join(&f.name)));
+                done.push(Done {
+                    model: model.name.clone(),
+                    target: target.name.clone(),
+                    format: target.format.name.to_owned(),
+                    embed: target.embed,
+                    record,
+                    dir,
+                });
+            }
+        }
+        Ok(done)
+    }
+
+    fn items(done: &[Done]) -> Result<Vec<embed::Item<'_>>> {
+        done.iter()
+            .map(|d| {
+                let files: Vec<embed::File> = d
+                    .record
+                    .files
+                    .iter()
+                    .map(|f| embed::File {
+                        name: f.name.clone(),
+                        path: d.dir.join(&f.name),
+                        len: f.len,
+                        digest: f.digest.to_string(),
+                    })
+                    .collect();
+                let skeleton = match files.as_slice() {
+                    [main] => Some(onnx::skeleton(&fsx::map(&main.path)?, &main.name)?),
+                    _ => None,
+                };
+                Ok(item(d, files, skeleton))
+            })
+            .collect()
+    }
+
+    fn item<'a>(
+        done: &'a Done,
+        files: Vec<embed::File>,
+        skeleton: Option<Vec<u8>>,
+    ) -> embed::Item<'a> {
+        let tool = format!("model-build {}", env!("CARGO_PKG_VERSION"));
+        embed::Item {
+            model: &done.model,
+            target: &done.target,
+            format: &done.format,
+            mode: match done.embed {
+                Embed::Auto => embed::Mode::Auto,
+                Embed::Binary => embed::Mode::Binary,
+                Embed::File => embed::Mode::File,
+            },
+            files,
+            info: &done.record.info,
+            metadata: vec![("tool".to_owned(), tool)],
+            skeleton,
+        }
+    }
+
+    /// For documentation builds: the loaders' types, from the graphs as they would be written, without
+    /// computing a weight.
+    fn stubs(manifest: &Manifest, out: &Path) -> Result<()> {
+        let plan = planned(manifest)?;
+        let mut done = Vec::new();
+        for job in &plan.jobs {
+            let (_, info) = execute::lay_out(&job.recipe, &[])
+                .map_err(|e| e.target(&job.model, &job.target))?;
+            let record = Record {
+                step: "convert".to_owned(),
+                ingredients: Vec::new(),
+                files: vec![RecordFile {
+                    name: job.recipe.file_name.clone(),
+                    digest: Digest::of(b""),
+                    len: 0,
+                }],
+                info,
+            };
+            done.push(Done {
+                model: job.model.clone(),
+                target: job.target.clone(),
+                format: job.recipe.format().to_owned(),
+                embed: job.embed,
+                record,
+                dir: out.to_owned(),
+            });
+        }
+        let items: Vec<_> = done.iter().map(|d| item(d, Vec::new(), None)).collect();
+        embed::generate_stub(out, &items)
+    }
+
+    /// Bytes of source files from which on an unoptimized build is worth a warning.
+    const LARGE: u64 = 64 << 20;
+
+    fn large(plan: &Plan) -> Result<bool> {
+        let mut bytes = 0u64;
+        for job in &plan.jobs {
+            for name in &job.recipe.source.names {
+                bytes = bytes.saturating_add(fsx::stat(&job.recipe.source.path(name))?.len);
+            }
+        }
+        Ok(bytes >= LARGE)
+    }
+
+    /// Shows a build script's events: warnings to the user, the rest where `cargo build -vv` shows it.
+    struct Log {
+        large: bool,
+    }
+
+    impl Report for Log {
+        fn event(&mut self, event: &Event<'_>) {
+            match event {
+                Event::Warning(text) => println!("cargo::warning={text}"),
+                Event::Started { job, step, summary, .. } => {
+                    eprintln!("{job}: {step}: {summary}");
+                    if self.large && env!("MODEL_BUILD_OPT_LEVEL") == "0" {
+                        self.large = false;
+                        println!(
+                            "cargo::warning=model-build is compiled without optimization and the model is large; \
+                             put this into the workspace's Cargo.toml: [profile.dev.build-override] opt-level = 2 \
+                             and [profile.release.build-override] opt-level = 2"
+                        );
+                    }
+                }
+                Event::Reused { job, step, .. } => eprintln!("{job}: {step}: fresh"),
+                Event::Waiting { job, step } => {
+                    eprintln!("{job}: {step}: waiting for another process that makes it");
+                }
+                _ => {}
+            }
+        }
+    }
+}

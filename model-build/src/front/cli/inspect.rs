@@ -1,0 +1,145 @@
+//! `model-build inspect`: what a model file or folder holds.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde_json::{Value as Json, json};
+
+use super::Context;
+use super::report::{size, table};
+use crate::error::{Error, Result};
+use crate::execute;
+use crate::hub::{Checkpoint, Graph, Hub, Tensor};
+use crate::record::Port;
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// A checkpoint folder or a model file
+    path: PathBuf,
+    /// List every tensor
+    #[arg(long)]
+    tensors: bool,
+    /// List every node
+    #[arg(long)]
+    nodes: bool,
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
+    let facts = execute::facts(&args.path)?;
+    let read = facts.format.read.ok_or_else(|| Error::bug("a source format without a reader"))?;
+    let hub = read(&facts.files)?;
+    let mut rows =
+        vec![row("format", facts.format.name), row("files", &facts.files.names.join(", "))];
+    let object = match &hub {
+        Hub::Checkpoint(c) => checkpoint(c, args, &mut rows),
+        Hub::Graph(g) => graph(g, args, &mut rows),
+    };
+    context.ui.result(&table(&rows), &object);
+    Ok(())
+}
+
+fn row(name: &str, value: &str) -> Vec<String> {
+    vec![name.to_owned(), value.to_owned()]
+}
+
+/// Counts and bytes by dtype: `f32 120 (90.9 MB)`.
+fn by_dtype<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> String {
+    let mut sums: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    for tensor in tensors {
+        let sum = sums.entry(tensor.dtype().name()).or_default();
+        *sum = (sum.0 + 1, sum.1.saturating_add(tensor.byte_len()));
+    }
+    let parts: Vec<String> =
+        sums.iter().map(|(dtype, (n, bytes))| format!("{n} {dtype} ({})", size(*bytes))).collect();
+    parts.join(", ")
+}
+
+fn tensor_rows<'a>(
+    tensors: impl Iterator<Item = (&'a str, &'a Tensor)>,
+    rows: &mut Vec<Vec<String>>,
+) {
+    for (name, tensor) in tensors {
+        rows.push(row(&format!("  {name}"), &format!("{}{:?}", tensor.dtype(), tensor.shape())));
+    }
+}
+
+fn tensor_json<'a>(tensors: impl Iterator<Item = (&'a str, &'a Tensor)>) -> Vec<Json> {
+    tensors
+        .map(|(name, t)| json!({ "name": name, "dtype": t.dtype().name(), "shape": t.shape() }))
+        .collect()
+}
+
+fn checkpoint(c: &Checkpoint, args: &Args, rows: &mut Vec<Vec<String>>) -> Json {
+    let model_type = c.config.get("model_type").and_then(Json::as_str).unwrap_or("unknown");
+    let parameters: u64 = c.tensors.values().map(Tensor::len).sum();
+    rows.push(row("model_type", model_type));
+    if let Some(Json::Array(classes)) = c.config.get("architectures") {
+        let names: Vec<&str> = classes.iter().filter_map(Json::as_str).collect();
+        rows.push(row("architectures", &names.join(", ")));
+    }
+    rows.push(row("parameters", &parameters.to_string()));
+    rows.push(row("tensors", &by_dtype(c.tensors.values())));
+    rows.push(row("assets", &c.assets.keys().cloned().collect::<Vec<_>>().join(", ")));
+    let tensors = || c.tensors.iter().map(|(n, t)| (n.as_str(), t));
+    if args.tensors {
+        tensor_rows(tensors(), rows);
+    }
+    json!({
+        "event": "inspected", "kind": "checkpoint", "model_type": model_type,
+        "parameters": parameters, "tensors": tensor_json(tensors()),
+        "assets": c.assets.keys().collect::<Vec<_>>(),
+    })
+}
+
+fn graph(g: &Graph, args: &Args, rows: &mut Vec<Vec<String>>) -> Json {
+    let mut ops: BTreeMap<String, u64> = BTreeMap::new();
+    for (_, node) in g.body.nodes() {
+        let op = if node.domain.is_empty() {
+            node.op.clone()
+        } else {
+            format!("{}::{}", node.domain, node.op)
+        };
+        *ops.entry(op).or_default() += 1;
+    }
+    let opsets: Vec<String> = g
+        .opsets
+        .iter()
+        .map(|(d, v)| format!("{} {v}", if d.is_empty() { "ai.onnx" } else { d }))
+        .collect();
+    let (inputs, outputs) = Port::of(&g.body);
+    let weights = || g.body.initializers().map(|(_, v, t)| (v.name.as_str(), t));
+    let parameters: u64 = weights().map(|(_, t)| t.len()).sum();
+    rows.push(row("producer", &format!("{} {}", g.producer, g.producer_version)));
+    rows.push(row("ir version", &g.ir_version.to_string()));
+    rows.push(row("opsets", &opsets.join(", ")));
+    for (word, ports) in [("input", &inputs), ("output", &outputs)] {
+        for p in ports {
+            rows.push(row(word, &format!("{}: {}[{}]", p.name, p.dtype, p.dims.join(", "))));
+        }
+    }
+    rows.push(row("parameters", &parameters.to_string()));
+    rows.push(row("initializers", &by_dtype(weights().map(|(_, t)| t))));
+    let counts: Vec<String> = ops.iter().map(|(op, n)| format!("{n} {op}")).collect();
+    rows.push(row("nodes", &format!("{}: {}", g.body.nodes().count(), counts.join(", "))));
+    for (key, value) in &g.metadata {
+        rows.push(row(key, value));
+    }
+    if args.tensors {
+        tensor_rows(weights(), rows);
+    }
+    if args.nodes {
+        for (_, node) in g.body.nodes() {
+            let name = |v: &Option<_>| v.map_or("-", |id| g.body.value(id).name.as_str());
+            let list = |vs: &[Option<_>]| vs.iter().map(name).collect::<Vec<_>>().join(", ");
+            rows.push(row(
+                &format!("  {}", node.op),
+                &format!("{} → {}", list(&node.inputs), list(&node.outputs)),
+            ));
+        }
+    }
+    json!({
+        "event": "inspected", "kind": "graph", "opsets": g.opsets, "ir_version": g.ir_version,
+        "inputs": inputs, "outputs": outputs, "parameters": parameters, "ops": ops,
+        "metadata": g.metadata, "tensors": tensor_json(weights()),
+    })
+}

@@ -1,0 +1,77 @@
+//! The digests of artifacts, committed: the same bytes in debug and release, on any machine, and no
+//! change of bytes without a change of revision.
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::panic)] // reads and, when asked, rewrites its own table
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use model_build_tests::project::{Project, repository};
+
+/// Checkpoints whose every target is in the table.
+const CHECKPOINTS: &[(&str, &str)] = &[("digits", "examples/digits/model")];
+
+const MANIFEST: &str = r#"
+[m]
+source = "model"
+targets.fp32 = { format = "onnx" }
+targets.int8 = { format = "onnx", quantization = "int8" }
+targets.batch-1 = { format = "onnx", shapes = { batch = 1 } }
+"#;
+
+/// Checkpoint and target → stages with their revisions, and the digest.
+fn built() -> BTreeMap<String, (String, String)> {
+    let mut table = BTreeMap::new();
+    for (name, folder) in CHECKPOINTS {
+        let project = Project::new(&repository().join(folder), MANIFEST);
+        let plan = project.plan();
+        let (artifacts, _) = project.run(&plan);
+        for (job, artifact) in plan.jobs.iter().zip(artifacts.unwrap()) {
+            let stages: Vec<String> = job
+                .recipe
+                .stages
+                .iter()
+                .map(|s| format!("{} ({})", s.name(), s.canonical()))
+                .collect();
+            let digest = artifact.record.files[0].digest.to_string();
+            table.insert(format!("{name}.{}", job.target), (stages.join(", "), digest));
+        }
+    }
+    table
+}
+
+#[test]
+fn a_digest_moves_only_with_a_revision() {
+    let path = repository().join("tests/tests/golden.txt");
+    let built = built();
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        let mut text = String::new();
+        for (case, (stages, digest)) in &built {
+            writeln!(text, "{case}\n  {stages}\n  {digest}").unwrap();
+        }
+        std::fs::write(&path, text).unwrap();
+        return;
+    }
+    let text = std::fs::read_to_string(&path).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let golden: BTreeMap<&str, (&str, &str)> =
+        lines.chunks(3).map(|c| (c[0], (c[1].trim(), c[2].trim()))).collect();
+    let advice = "run this test with UPDATE_GOLDEN=1 and commit tests/tests/golden.txt";
+    assert!(
+        built.keys().map(String::as_str).eq(golden.keys().copied()),
+        "the table lists other cases than the test: {advice}"
+    );
+    for (case, (stages, digest)) in &built {
+        let (golden_stages, golden_digest) = golden[case.as_str()];
+        if stages == golden_stages {
+            assert_eq!(
+                digest, golden_digest,
+                "{case}: the bytes changed and no revision did. Bump the `revision` of the stage \
+                 that changed, then {advice}"
+            );
+        } else {
+            panic!(
+                "{case}: a revision or a parameter changed: {advice}\n{golden_stages}\n{stages}"
+            );
+        }
+    }
+}
