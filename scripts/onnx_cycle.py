@@ -398,11 +398,54 @@ def collect(folder):
         shutil.copy(path, f"{folder}/data-{os.path.relpath(path, data).replace('/', '-')}")
 
 
+# Control flow, sequences, optionals, functions written out, domains besides the standard one.
+CHOSEN = """test_if test_if_seq test_if_opt test_loop11 test_loop13_seq test_loop16_seq_none
+test_scan_sum test_scan9_sum test_range_float_type_positive_delta_expanded test_sequence_insert_at_back
+test_sequence_map_add_1_sequence_1_tensor_expanded test_sequence_map_identity_1_sequence
+test_optional_get_element_optional_sequence test_optional_has_element_empty_optional_input
+test_layer_normalization_2d_axis1_expanded test_softmax_example_expanded test_gelu_default_1_expanded
+test_ai_onnx_ml_label_encoder_string_int test_string_split_basic test_gradient_of_add test_adam
+test_dequantizelinear_int4 test_quantizelinear_float4e2m1 test_constant test_clip_default_inbounds
+test_nonmaxsuppression_two_classes test_lstm_defaults""".split()
+
+
+def fixtures(folder):
+    """Models for the Rust tests; beside those that ONNX Runtime can run on plain arrays, inputs."""
+    from onnx.backend.test.case.model import collect_testcases
+    from onnx.backend.test.loader import load_node_model_tests
+    from safetensors.numpy import save_file
+    os.makedirs(folder, exist_ok=True)
+    rng = np.random.default_rng(2)
+    plain = {F: "f", I64: "q"}
+    cases = {t.name: t for t in load_node_model_tests() + collect_testcases() if t.model is not None}
+    chosen = [(name, cases[name].model, cases[name].data_sets[0][0]) for name in CHOSEN]
+    runnable_rare = {"sparse_initializer_coordinates", "sparse_attribute_flat", "documentation",
+                     "ir3_initializer_as_input", "function", "denotations", "dtype_FLOAT16",
+                     "sparse_initializer_flat", "passthrough", "unknown_as_minus_one"}
+    for name, m in rare():
+        arrays = [rng.standard_normal((2, 3)).astype("f")] if name in runnable_rare else None
+        chosen.append((name, m, arrays))
+    for name, m, arrays in chosen:
+        with open(f"{folder}/{name}.onnx", "wb") as f:
+            f.write(m.SerializeToString(deterministic=True))
+        values = list(m.graph.input) + list(m.graph.output)
+        flat = all(v.type.WhichOneof("value") == "tensor_type" and v.type.tensor_type.elem_type in plain
+                   for v in values)
+        if arrays is None or not flat or any(d.domain.startswith("ai.onnx.") for d in m.opset_import):
+            continue
+        names = [v.name for v in m.graph.input if v.name not in {t.name for t in m.graph.initializer}]
+        save_file({n: np.ascontiguousarray(a) for n, a in zip(names, arrays)}, f"{folder}/{name}.safetensors")
+    external(folder)
+    save_file({"x": rng.standard_normal((2, 3)).astype("f")}, f"{folder}/external.safetensors")
+
+
 if __name__ == "__main__":
     match sys.argv[1:]:
         case ["collect", folder]:
             collect(folder)
         case ["compare", first, second]:
             sys.exit(0 if compare(first, second) else 1)
+        case ["fixtures", folder]:
+            fixtures(folder)
         case _:
             sys.exit(__doc__)

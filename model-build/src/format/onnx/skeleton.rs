@@ -12,7 +12,8 @@ use crate::source;
 /// of 1 KiB and more: each is said to be external data at `location`, at its offset within `bytes`
 /// itself. A runtime given the skeleton and, as the file `location`, the original thus uses the
 /// original's bytes in place. Initializers that are not aligned to their element size stay inside,
-/// as do strings and tensors in attributes.
+/// as do strings and tensors in attributes. rten accepts a `location` only if it is a plain file
+/// name that ends in `.data` or `.onnx_data`.
 pub fn skeleton(bytes: &Bytes, location: &str) -> Result<Vec<u8>> {
     if !source::is_inside(location) {
         return Err(Error::bug("external data must be named by a relative path").item(location));

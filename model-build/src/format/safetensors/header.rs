@@ -111,7 +111,8 @@ impl<'de> Deserialize<'de> for Header {
                     let at = |e: A::Error| A::Error::custom(format!("in `{key}`: {e}"));
                     if meta {
                         described = true;
-                        out.metadata = map.next_value::<Unique<String>>().map_err(at)?.0;
+                        let found = map.next_value::<Option<Unique<String>>>().map_err(at)?;
+                        out.metadata = found.map(|m| m.0).unwrap_or_default();
                     } else {
                         let info = map.next_value().map_err(at)?;
                         out.tensors.insert(key, info);
@@ -122,6 +123,12 @@ impl<'de> Deserialize<'de> for Header {
         }
         from.deserialize_map(Keys)
     }
+}
+
+/// Reads JSON that is UTF-8 throughout; serde_json alone does not look inside what it skips.
+pub(super) fn json<T: serde::de::DeserializeOwned>(text: &[u8]) -> Result<T, String> {
+    let text = std::str::from_utf8(text).map_err(|e| e.to_string())?;
+    serde_json::from_str(text).map_err(|e| e.to_string())
 }
 
 /// Reads a file. Every byte of its data belongs to exactly one tensor.
@@ -138,8 +145,8 @@ pub(super) fn read(bytes: &Bytes) -> Result<File> {
         .hint("this is no safetensors file, or its first 8 bytes are damaged"));
     }
     let text = cursor.take(len).map_err(|e| e.item("the header").hint(TRUNCATED))?;
-    let header: Header = serde_json::from_slice(text)
-        .map_err(|e| Error::malformed(format!("the header is not valid: {e}")))?;
+    let header: Header =
+        json(text).map_err(|e| Error::malformed(format!("the header is not valid: {e}")))?;
     let data = bytes.slice_ref(cursor.rest());
     let mut infos: Vec<(&String, &Info)> = header.tensors.iter().collect();
     infos.sort_by_key(|(_, info)| info.data_offsets);

@@ -111,7 +111,7 @@ impl Index {
     }
 
     fn parse(text: &[u8]) -> Result<Self> {
-        let index: Self = serde_json::from_slice(text)
+        let index: Self = header::json(text)
             .map_err(|e| Error::malformed(format!("the index of the shards is not valid: {e}")))?;
         for (tensor, shard) in &index.weight_map.0 {
             if !source::is_inside(shard) || !shard.ends_with(".safetensors") {

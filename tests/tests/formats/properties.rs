@@ -1,0 +1,48 @@
+//! The fuzz targets' bodies on a few thousand damaged files, the same ones each time.
+
+use model_build_tests::fuzzing::{self, Random, mutate};
+
+/// Of the damaged files, some are accepted and some are not.
+fn damaged(seeds: &[Vec<u8>], rounds: usize, check: fn(&[u8]) -> bool) {
+    let mut random = Random(17);
+    let mut accepted = 0;
+    for _ in 0..rounds {
+        let mut data = seeds[random.below(seeds.len())].clone();
+        mutate(&mut data, &mut random);
+        accepted += usize::from(check(&data));
+    }
+    assert!((rounds / 100..rounds - rounds / 10).contains(&accepted), "{accepted} of {rounds}");
+}
+
+#[test]
+fn any_damaged_safetensors_file_is_judged_as_the_crate_judges_it() {
+    let seeds = [
+        super::hostile_safetensors::file(
+            r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"I8","shape":[3,1],"data_offsets":[8,11]}}"#,
+            11,
+        ),
+        super::hostile_safetensors::file(
+            r#"{"__metadata__":{"format":"pt"},"x":{"dtype":"F4","shape":[4],"data_offsets":[0,2]},"e":{"dtype":"F16","shape":[0,7],"data_offsets":[2,2]}}  "#,
+            2,
+        ),
+        super::hostile_safetensors::file("{}", 0),
+    ];
+    assert!(seeds.iter().all(|seed| fuzzing::safetensors(seed)));
+    damaged(&seeds, 20_000, fuzzing::safetensors);
+}
+
+#[test]
+fn any_damaged_onnx_file_is_refused_or_written_stably() {
+    let seeds: Vec<Vec<u8>> =
+        super::onnx_fixtures().iter().map(|p| std::fs::read(p).unwrap()).collect();
+    damaged(&seeds, 20_000, fuzzing::onnx);
+}
+
+#[test]
+fn any_damaged_index_is_refused_or_read() {
+    let seeds = [
+        br#"{"metadata":{"total_size":8},"weight_map":{"a":"model-00001-of-00002.safetensors","b":"model-00002-of-00002.safetensors"}}"#.to_vec(),
+    ];
+    assert!(seeds.iter().all(|seed| fuzzing::index_json(seed)));
+    damaged(&seeds, 5_000, fuzzing::index_json);
+}
