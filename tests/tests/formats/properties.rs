@@ -44,5 +44,6 @@ fn any_damaged_index_is_refused_or_read() {
         br#"{"metadata":{"total_size":8},"weight_map":{"a":"model-00001-of-00002.safetensors","b":"model-00002-of-00002.safetensors"}}"#.to_vec(),
     ];
     assert!(seeds.iter().all(|seed| fuzzing::index_json(seed)));
+    assert!(!fuzzing::index_json(b"[{}]"), "an array of the fields' values");
     damaged(&seeds, 5_000, fuzzing::index_json);
 }

@@ -111,8 +111,13 @@ impl Index {
     }
 
     fn parse(text: &[u8]) -> Result<Self> {
-        let index: Self = header::json(text)
-            .map_err(|e| Error::malformed(format!("the index of the shards is not valid: {e}")))?;
+        let invalid =
+            |e: String| Error::malformed(format!("the index of the shards is not valid: {e}"));
+        // Serde would take an array of the fields' values, too.
+        if !text.trim_ascii_start().starts_with(b"{") {
+            return Err(invalid("it is no JSON object".to_owned()));
+        }
+        let index: Self = header::json(text).map_err(invalid)?;
         for (tensor, shard) in &index.weight_map.0 {
             if !source::is_inside(shard) || !shard.ends_with(".safetensors") {
                 return Err(Error::malformed(format!(
