@@ -226,19 +226,17 @@ fn recipe(target: &Target, facts: &SourceFacts) -> Result<Recipe> {
         stages.push(Stage::Pass(&pass::FIX_SHAPES, Params(params.collect())));
     }
     if let Some(quantization) = &target.quantization {
-        if target.precision != Precision::Fp32 {
-            return Err(Error::unsupported(
-                "`quantization` together with a half `precision` is not supported yet",
-            )
-            .hint("leave out `precision`, or make two targets"));
-        }
         let (QuantizationMethod::Dynamic, QuantizationType::Int8) =
             (quantization.method, quantization.dtype);
         stages.push(Stage::Pass(&pass::DYNAMIC_INT8, Params::default()));
     }
-    if target.precision != Precision::Fp32 {
-        return Err(Error::unsupported("a half `precision` is not supported yet")
-            .hint("leave out `precision`"));
+    let half = match target.precision {
+        Precision::Fp32 => None,
+        Precision::Fp16 => Some("f16"),
+        Precision::Bf16 => Some("bf16"),
+    };
+    if let Some(dtype) = half {
+        stages.push(Stage::Pass(&pass::HALF, Params::new([("dtype", dtype)])));
     }
     if target.format.write.is_none() {
         return Err(Error::unsupported(format!(

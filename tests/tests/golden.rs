@@ -14,6 +14,8 @@ const MANIFEST: &str = r#"
 [m]
 source = "model"
 targets.fp32 = { format = "onnx" }
+targets.fp16 = { format = "onnx", precision = "fp16" }
+targets.bf16 = { format = "onnx", precision = "bf16" }
 targets.int8 = { format = "onnx", quantization = "int8" }
 targets.batch-1 = { format = "onnx", shapes = { batch = 1 } }
 "#;

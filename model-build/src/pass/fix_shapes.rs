@@ -9,8 +9,8 @@ use crate::op;
 use crate::op::len::Len;
 
 /// Gives named axes of the graph's inputs a fixed length, wherever the names stand, and infers the
-/// shapes that follow. Parameters are axis names with a length in decimal; axes that are not named
-/// stay as they are.
+/// shapes that follow. Parameters are axis names with a length in decimal, or `dynamic` for one that
+/// is to stay free; axes that are not named stay as they are.
 ///
 /// ```text
 /// before: input_ids i64[batch, sequence] ─▶ … ─▶ pooled f32[batch, 384]
@@ -32,12 +32,15 @@ fn run(graph: &mut Graph, params: &Params) -> Result<()> {
     let axes = input_axes(&graph.body);
     let mut lengths = BTreeMap::new();
     for (name, length) in &params.0 {
-        let length: u64 = length
-            .parse()
-            .map_err(|_| Error::bug(format!("the length of axis `{name}` is `{length}`")))?;
         if !axes.contains(name) {
             return Err(unknown_axis(name, &axes));
         }
+        if length == "dynamic" {
+            continue;
+        }
+        let length: u64 = length
+            .parse()
+            .map_err(|_| Error::bug(format!("the length of axis `{name}` is `{length}`")))?;
         lengths.insert(name.as_str(), length);
     }
     substitute_body(&mut graph.body, &lengths);
@@ -143,6 +146,16 @@ mod tests {
         run(&mut g, &Params::new([("sequence", "5")])).unwrap();
         assert_eq!(ty(&g, "y"), "f32[15, 4]");
         assert_eq!(ty(&g, "z"), "f32[11]");
+    }
+
+    #[test]
+    fn an_axis_that_is_to_stay_dynamic_stays_and_must_be_there() {
+        let mut g = graph();
+        let dynamic = |name: &str| Params::new([(name, "dynamic")]);
+        run(&mut g, &dynamic("batch")).unwrap();
+        let x = g.body.find("x").unwrap();
+        assert_eq!(g.body.tensor_type(x).unwrap().1.unwrap()[0], Dim::symbol("batch"));
+        assert_eq!(run(&mut g, &dynamic("time")).unwrap_err().kind(), ErrorKind::Manifest);
     }
 
     #[test]

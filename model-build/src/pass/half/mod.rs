@@ -27,6 +27,7 @@ use crate::op::{self, Constant};
 ///   other domains, nodes with subgraphs, and nodes at a value whose type is unknown keep f32, with
 ///   Casts around them. So do inputs that are f32 by specification (`scales` of Resize).
 /// * Casts to f32 become casts to the half type. A Cast reads a graph input as it is.
+/// * The sums of integer matrix products and their scales keep f32 up to the product of both.
 /// * Weights are rounded to nearest, ties to even.
 ///
 /// Constants that the half type cannot hold:
@@ -161,6 +162,9 @@ impl Part {
         {
             return Ok(None);
         }
+        if scales_accumulators(edit, node) {
+            return Ok(None);
+        }
         // Nothing is won by narrowing what is widened at once.
         if node.is("Cast") && node.output(0).is_some_and(|out| is_anchored(edit, out)) {
             return Ok(None);
@@ -219,6 +223,37 @@ fn is_f32(body: &Body, id: ValueId) -> bool {
 /// Whether something needs the value itself to keep its name and its type.
 fn is_anchored(edit: &Edit<'_>, id: ValueId) -> bool {
     edit.body().inputs().contains(&id) || edit.uses(id).iter().any(|u| !matches!(u, Use::Input(..)))
+}
+
+/// Whether a value is the sums of an integer matrix product as f32.
+fn is_accumulators(edit: &Edit<'_>, id: ValueId) -> bool {
+    let maker = |id| edit.producer(id).and_then(|n| edit.body().node(n));
+    maker(id)
+        .filter(|n| n.is("Cast"))
+        .and_then(|n| n.input(0))
+        .and_then(maker)
+        .is_some_and(|n| n.is("MatMulInteger") || n.is("ConvInteger"))
+}
+
+/// Whether a node belongs to the way from integer sums back to reals: the Cast of the sums, the Mul
+/// by their scale, or a Mul that makes nothing but that scale. Sums of products of 8-bit integers
+/// pass the range of f16, and products of scales fall below it.
+fn scales_accumulators(edit: &Edit<'_>, node: &Node) -> bool {
+    let Some(out) = node.output(0) else { return false };
+    if node.is("Cast") {
+        return is_accumulators(edit, out);
+    }
+    let scales =
+        |n: &Node| n.is("Mul") && n.inputs.iter().flatten().any(|id| is_accumulators(edit, *id));
+    let makes_scale = || {
+        let uses = edit.uses(out);
+        !uses.is_empty()
+            && uses.iter().all(|u| match u {
+                Use::Input(user, _) => edit.body().node(*user).is_some_and(scales),
+                Use::Captured(_) | Use::Output(_) => false,
+            })
+    };
+    node.is("Mul") && (scales(node) || makes_scale())
 }
 
 impl Rewrite<'_> {
