@@ -12,7 +12,8 @@ use proc_macro::{Delimiter, Group, Ident, Literal, Punct, Spacing, Span, TokenSt
 /// Takes the model's name, or `"model.target"`; the target may be left out where exactly one is
 /// built for this platform. `include_model!("digits.int8")` declares `DigitsInt8` with
 /// `METADATA`, `bytes()`, `load()`, and the structs `DigitsInt8Inputs` and `DigitsInt8Outputs`;
-/// `include_model!("digits")` declares `Digits`, `DigitsInputs` and `DigitsOutputs`.
+/// `include_model!("digits")` declares `Digits`, `DigitsInputs` and `DigitsOutputs`. It stands at the
+/// level of a module, not in a function.
 #[proc_macro]
 pub fn include_model(input: TokenStream) -> TokenStream {
     let (span, parsed) = argument(input);

@@ -71,11 +71,13 @@ macro_rules! __include {
     }};
 }
 
-/// A file that stands in an object file, by its symbol and length.
+/// A file that stands in an object file, by its symbol, which is the library's name too, and
+/// length. The library is linked, and not copied into the crate's own.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __linked {
     ($symbol:literal, $len:literal) => {{
+        #[link(name = $symbol, kind = "static", modifiers = "-bundle")]
         unsafe extern "C" {
             #[link_name = $symbol]
             static DATA: $crate::__private::Aligned<[u8; $len]>;
@@ -86,14 +88,27 @@ macro_rules! __linked {
     }};
 }
 
-/// A file that the assembler includes: its symbol and length, and the directives.
+/// A file that [`__assemble`] put into this crate, by its symbol and length.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __assembled {
-    ($symbol:literal, $len:literal, $($line:literal),+ $(,)?) => {{
-        ::core::arch::global_asm!($($line,)+ options(raw));
-        $crate::__linked!($symbol, $len)
+    ($symbol:literal, $len:literal) => {{
+        unsafe extern "C" {
+            #[link_name = $symbol]
+            static DATA: $crate::__private::Aligned<[u8; $len]>;
+        }
+        // SAFETY: as for `__linked`; the text that defines the symbol stands beside this one.
+        $crate::__private::Payload::Embedded(unsafe { &DATA.0 })
     }};
+}
+
+/// Lines of assembly that define a symbol.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __assemble {
+    ($($line:literal),+ $(,)?) => {
+        ::core::arch::global_asm!($($line,)+ options(raw));
+    };
 }
 
 #[cfg(test)]

@@ -173,12 +173,11 @@ fn tier(mode: Mode, len: u64, platform: &Platform) -> Tier {
 }
 
 /// A line for cargo. `Display` gives its text; printing is the front's.
+#[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Directive {
     /// A folder that native libraries are looked for in.
     LinkSearch(PathBuf),
-    /// A native library to link statically, not copied into the rlib.
-    LinkLib(String),
 }
 
 impl fmt::Display for Directive {
@@ -187,7 +186,6 @@ impl fmt::Display for Directive {
             Self::LinkSearch(dir) => {
                 write!(f, "cargo::rustc-link-search=native={}", dir.display())
             }
-            Self::LinkLib(name) => write!(f, "cargo::rustc-link-lib=static:-bundle={name}"),
         }
     }
 }
@@ -220,7 +218,8 @@ struct Generator<'a> {
     /// `None` makes stubs.
     platform: Option<&'a Platform>,
     written: Vec<PathBuf>,
-    directives: Vec<Directive>,
+    /// Whether anything is in `objects`.
+    links: bool,
 }
 
 impl<'a> Generator<'a> {
@@ -228,7 +227,7 @@ impl<'a> Generator<'a> {
         let dir = out_dir.join("model_build");
         let objects = dir.join("objects");
         fsx::create_dir_all(&objects)?;
-        Ok(Self { out_dir, dir, objects, platform, written: Vec::new(), directives: Vec::new() })
+        Ok(Self { out_dir, dir, objects, platform, written: Vec::new(), links: false })
     }
 
     fn run(mut self, items: &[Item<'_>]) -> Result<Vec<Directive>> {
@@ -241,10 +240,7 @@ impl<'a> Generator<'a> {
         }
         self.write("index.tsv", index.as_bytes())?;
         self.sweep()?;
-        if !self.directives.is_empty() {
-            self.directives.insert(0, Directive::LinkSearch(self.objects));
-        }
-        Ok(self.directives)
+        Ok(self.links.then_some(Directive::LinkSearch(self.objects)).into_iter().collect())
     }
 
     fn item(&mut self, item: &Item<'_>, all: &[&Item<'_>]) -> Result<()> {
@@ -266,10 +262,10 @@ impl<'a> Generator<'a> {
         Ok(())
     }
 
-    /// Prepares a file's way into the program; gives the expression of its payload.
-    fn file(&mut self, item: &Item<'_>, file: &File) -> Result<String> {
+    /// Prepares a file's way into the program; gives its place.
+    fn file(&mut self, item: &Item<'_>, file: &File) -> Result<text::Payload> {
         let Some(platform) = self.platform else {
-            return Ok(text::STUB.to_owned());
+            return Ok(text::STUB.to_owned().into());
         };
         // Bytes are equal where digests are, so that one symbol serves every crate that embeds them.
         let id = file.digest.get(..32).filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()));
@@ -300,10 +296,8 @@ impl<'a> Generator<'a> {
         let archive = self.objects.join(format!("lib{symbol}.a"));
         fsx::write_atomic(&archive, &elf::thin_archive(&format!("{symbol}.o"), len, symbol)?)?;
         self.written.extend([object, archive]);
-        let directive = Directive::LinkLib(symbol.to_owned());
-        if !self.directives.contains(&directive) {
-            self.directives.push(directive);
-        }
+        // The text itself names the library: cargo would link it to the package's library only.
+        self.links = true;
         Ok(())
     }
 
@@ -389,8 +383,6 @@ mod tests {
 
     #[test]
     fn directives_are_lines_of_cargo() {
-        let lib = Directive::LinkLib("model_build_x".into());
-        assert_eq!(lib.to_string(), "cargo::rustc-link-lib=static:-bundle=model_build_x");
         let search = Directive::LinkSearch("/o".into());
         assert_eq!(search.to_string(), "cargo::rustc-link-search=native=/o");
     }

@@ -37,25 +37,40 @@ fn element(dtype: &str) -> Option<(&'static str, &'static str)> {
     ELEMENTS.iter().find(|(name, ..)| *name == dtype).map(|(_, ty, variant)| (*ty, *variant))
 }
 
-/// The payload of a file that stands below the text's folder.
-pub(super) fn include(path: &str) -> String {
-    format!("{RUNTIME}::__include!({path:?})")
+/// Where the bytes of a file are: an expression, and what it wants beside it.
+#[derive(Default)]
+pub(super) struct Payload {
+    expression: String,
+    /// Items at the level of the type.
+    items: String,
+}
+
+impl From<String> for Payload {
+    fn from(expression: String) -> Self {
+        Self { expression, items: String::new() }
+    }
+}
+
+/// The payload of a file by its path relative to the text.
+pub(super) fn include(path: &str) -> Payload {
+    format!("{RUNTIME}::__include!({path:?})").into()
 }
 
 /// The payload of a file that stands in an object file.
-pub(super) fn linked(symbol: &str, len: u64) -> String {
-    format!("{RUNTIME}::__linked!({symbol:?}, {len})")
+pub(super) fn linked(symbol: &str, len: u64) -> Payload {
+    format!("{RUNTIME}::__linked!({symbol:?}, {len})").into()
 }
 
 /// The payload of a file beside the executable.
-pub(super) fn sidecar(file: &File, built: &str) -> Result<String> {
+pub(super) fn sidecar(file: &File, built: &str) -> Result<Payload> {
     let name = file.path.file_name().and_then(|n| n.to_str());
     let name = name.ok_or_else(|| Error::bug("has no name").file(&file.path))?;
     Ok(format!(
         "{RUNTIME}::__private::Payload::Sidecar({RUNTIME}::__private::Sidecar::new({name:?}, {}, \
          {:?}, {built:?}))",
         file.len, file.digest
-    ))
+    )
+    .into())
 }
 
 /// The payload of a file that the assembler includes. The symbol is weak: two crates of a program
@@ -65,7 +80,7 @@ pub(super) fn assembled(
     platform: &Platform,
     symbol: &str,
     file: &File,
-) -> Result<String> {
+) -> Result<Payload> {
     let path = file.path.to_str().ok_or_else(|| {
         Error::unsupported("the assembler takes only paths in Unicode").file(&file.path)
     })?;
@@ -97,8 +112,11 @@ pub(super) fn assembled(
     lines.push(format!("{s}:"));
     lines.push(format!(".incbin \"{}\"", path.replace('\\', "\\\\").replace('"', "\\\"")));
     lines.push(".text".to_owned());
-    let lines = lines.iter().map(|l| format!("{l:?}")).collect::<Vec<_>>().join(", ");
-    Ok(format!("{RUNTIME}::__assembled!({symbol:?}, {}, {lines})", file.len))
+    let lines = lines.iter().map(|l| format!("    {l:?},\n")).collect::<String>();
+    Ok(Payload {
+        expression: format!("{RUNTIME}::__assembled!({symbol:?}, {})", file.len),
+        items: format!("{RUNTIME}::__assemble! {{\n{lines}}}\n\n"),
+    })
 }
 
 /// Text that is safe in a `///` line within backticks.
@@ -146,11 +164,11 @@ fn runnable(item: &Item<'_>) -> Result<(), String> {
 const ALLOW: &str = "#[allow(dead_code, unreachable_pub, unused_qualifications, clippy::all, \
                      clippy::pedantic, clippy::nursery, clippy::restriction)]\n";
 
-/// The text of a loader; the type is named after the parts of `named`, `payloads` are expressions.
+/// The text of a loader; the type is named after the parts of `named`, its files are at `payloads`.
 pub(super) fn loader(
     item: &Item<'_>,
     named: &[&str],
-    payloads: &[String],
+    payloads: &[Payload],
     skeleton: Option<&str>,
 ) -> String {
     let ty = name::type_name(named);
@@ -162,6 +180,7 @@ pub(super) fn loader(
     if runnable.is_ok() {
         let _ = ports(&mut out, item, &ty);
     }
+    out.extend(payloads.iter().map(|p| p.items.as_str()));
     let _ = artifact(&mut out, item, &ty, payloads, skeleton);
     out
 }
@@ -174,6 +193,7 @@ fn header(
 ) -> std::fmt::Result {
     let (model, target) = (doc(item.model), doc(item.target));
     writeln!(out, "// Written by build.rs: do not edit.\n")?;
+    out.push_str(ALLOW);
     writeln!(
         out,
         "const _: () = ::core::assert!(\n    {RUNTIME}::__private::TEXT == 1,\n    \"model-build and \
@@ -337,7 +357,7 @@ fn artifact(
     out: &mut String,
     item: &Item<'_>,
     ty: &str,
-    payloads: &[String],
+    payloads: &[Payload],
     skeleton: Option<&str>,
 ) -> std::fmt::Result {
     let facts = item.info.facts.iter().chain(&item.metadata);
@@ -347,8 +367,8 @@ fn artifact(
     let (len, digest) = item.files.first().map_or((0, ""), |f| (f.len, f.digest.as_str()));
     let files = item.files.iter().zip(payloads).map(|(file, payload)| {
         format!(
-            "\n        {RUNTIME}::__private::File {{ name: {:?}, payload: {payload} }},",
-            file.name
+            "\n        {RUNTIME}::__private::File {{ name: {:?}, payload: {} }},",
+            file.name, payload.expression
         )
     });
     let files = files.collect::<String>();
