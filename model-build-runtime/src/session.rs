@@ -9,6 +9,9 @@ use crate::metadata::{Dim, Port};
 use crate::sidecar::Check;
 use crate::tensor::{Element, Tensor, Value, View};
 
+/// How a skeleton calls the main file that its initializers lie in.
+const SKELETON_LOCATION: &str = "artifact.data";
+
 /// An artifact that a backend can run. Implemented by the types that
 /// [`include_model!`](crate::include_model) makes.
 pub trait Model: Artifact {
@@ -101,12 +104,16 @@ impl<M: Model> Session<M> {
     /// As [`load`](Self::load); and when the library of the chosen backend is not found.
     pub fn load_with(options: &LoadOptions) -> Result<Self, Error> {
         let metadata: &'static crate::Metadata = const { &M::METADATA };
-        let files = M::files()
+        let mut files = M::files()
             .iter()
             .map(|f| Ok((f.name, f.bytes(options.check)?)))
             .collect::<Result<Vec<_>, Error>>()?;
-        let proto = M::skeleton().or_else(|| files.first().map(|(_, bytes)| *bytes));
-        let parts = backend::Parts { metadata, proto: proto.unwrap_or_default(), files };
+        let mut proto = files.first().map_or(&[][..], |(_, bytes)| *bytes);
+        if let Some(skeleton) = M::skeleton() {
+            files.push((SKELETON_LOCATION, proto));
+            proto = skeleton;
+        }
+        let parts = backend::Parts { metadata, proto, files };
         Ok(Self { run: backend::load(&parts, options)?, model: PhantomData })
     }
 

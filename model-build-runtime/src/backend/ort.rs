@@ -7,7 +7,7 @@
 use std::ffi::c_void;
 use std::path::PathBuf;
 use std::ptr::{self, NonNull};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use ort::AsPointer;
 use ort::environment::Environment;
@@ -105,9 +105,13 @@ pub(super) fn load(parts: &Parts, options: &LoadOptions) -> Result<Box<dyn Run>,
     }
     for external in externals(parts.proto)? {
         let bytes = slice(parts, &external)?;
-        let value = borrowed(&external, bytes).map_err(fail)?;
+        let value = Arc::new(borrowed(&external, bytes).map_err(fail)?);
+        // The first gives the graph its weight; the second says that the session is to compute from
+        // that very memory, not from a copy.
         builder = builder
-            .with_external_initializer(external.name, value)
+            .with_external_initializer(external.name, Arc::clone(&value))
+            .map_err(|e| fail(e.to_string()))?
+            .with_initializer(external.name, value)
             .map_err(|e| fail(e.to_string()))?;
     }
     let session = builder.commit_from_memory(parts.proto).map_err(|e| fail(e.to_string()))?;

@@ -30,6 +30,9 @@ pub const INCLUDE_LIMIT: u64 = 8 << 20;
 /// Payloads above this many bytes stand beside the executable unless `embed = "binary"`.
 pub const BINARY_LIMIT: u64 = 1 << 30;
 
+/// How a skeleton calls the artifact's main file. rten takes external data of files in `.data` only.
+pub const SKELETON_LOCATION: &str = "artifact.data";
+
 /// How an artifact gets into the binary.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Mode {
@@ -59,9 +62,9 @@ pub struct Item<'a> {
     pub info: &'a Info,
     /// Further facts, which win over those of `info`: source digest, recipe, tool version …
     pub metadata: Vec<(String, String)>,
-    /// For ONNX: a small protobuf whose initializers are external data in the artifact's own files,
-    /// located by [`File::name`], so that a backend borrows the weights. `None` where the main
-    /// file is such a protobuf itself.
+    /// For ONNX: a small protobuf whose initializers are external data in the artifact's own main
+    /// file, located at [`SKELETON_LOCATION`], so that a backend borrows the weights. `None` where
+    /// the main file is such a protobuf itself, with weights in the other files.
     pub skeleton: Option<Vec<u8>>,
 }
 
@@ -70,7 +73,7 @@ pub struct Item<'a> {
 pub struct File {
     /// Its name within the artifact; external data is located by it.
     pub name: String,
-    /// Where it stands, below `OUT_DIR`.
+    /// Where it stands.
     pub path: PathBuf,
     /// Length in bytes.
     pub len: u64,
@@ -195,7 +198,8 @@ impl fmt::Display for Directive {
 /// would hold the same bytes are left alone.
 ///
 /// For each artifact there is `MODEL.TARGET.rs`, and for a model with one target `MODEL.rs`;
-/// `index.tsv` lists them for `include_model!`.
+/// `index.tsv` lists them for `include_model!`. Files to be shipped beside the executable are in
+/// `sidecars/`, each as `MODEL.TARGET.ENDING` with its digest in a `.blake3` file.
 ///
 /// # Errors
 /// [`Io`](crate::ErrorKind::Io); [`Unsupported`](crate::ErrorKind::Unsupported) for
@@ -215,6 +219,8 @@ struct Generator<'a> {
     dir: PathBuf,
     /// Where the object files go.
     objects: PathBuf,
+    /// Where the files to ship beside the executable go.
+    sidecars: PathBuf,
     /// `None` makes stubs.
     platform: Option<&'a Platform>,
     written: Vec<PathBuf>,
@@ -225,9 +231,10 @@ struct Generator<'a> {
 impl<'a> Generator<'a> {
     fn new(out_dir: &'a Path, platform: Option<&'a Platform>) -> Result<Self> {
         let dir = out_dir.join("model_build");
-        let objects = dir.join("objects");
+        let (objects, sidecars) = (dir.join("objects"), dir.join("sidecars"));
         fsx::create_dir_all(&objects)?;
-        Ok(Self { out_dir, dir, objects, platform, written: Vec::new(), links: false })
+        fsx::create_dir_all(&sidecars)?;
+        Ok(Self { out_dir, dir, objects, sidecars, platform, written: Vec::new(), links: false })
     }
 
     fn run(mut self, items: &[Item<'_>]) -> Result<Vec<Directive>> {
@@ -272,7 +279,7 @@ impl<'a> Generator<'a> {
         let id = id.ok_or_else(|| Error::bug(format!("`{}` is no digest", file.digest)))?;
         let symbol = format!("model_build_{id}");
         match tier(item.mode, file.len, platform) {
-            Tier::Include => Ok(text::include(&self.relative(&file.path)?)),
+            Tier::Include => Ok(text::include(&self.named(&file.path)?)),
             Tier::Object(machine) => {
                 self.object(machine, &symbol, file)?;
                 Ok(text::linked(&symbol, file.len))
@@ -285,7 +292,7 @@ impl<'a> Generator<'a> {
                 ))
                 .hint("use `embed = \"binary\"` for this platform"))
             }
-            Tier::Sidecar => text::sidecar(file, &self.built(&file.path)?),
+            Tier::Sidecar => self.sidecar(item, file),
         }
     }
 
@@ -301,19 +308,38 @@ impl<'a> Generator<'a> {
         Ok(())
     }
 
-    /// A path relative to the generated text, with `/`.
-    fn relative(&self, path: &Path) -> Result<String> {
-        let below = below(path, self.out_dir)?;
+    /// A path as the generated text names it: relative to itself where it is below `OUT_DIR`.
+    fn named(&self, path: &Path) -> Result<String> {
+        let Some(below) = below(path, self.out_dir) else {
+            let text = path.to_str().filter(|_| path.is_absolute()).map(str::to_owned);
+            return text
+                .ok_or_else(|| Error::unsupported("is no absolute path in Unicode").file(path));
+        };
         Ok(match below.strip_prefix("model_build/") {
             Some(beside) => beside.to_owned(),
             None => format!("../{below}"),
         })
     }
 
-    /// A path relative to the folder of cargo's profile: `build/NAME-HASH/out/…`.
-    fn built(&self, path: &Path) -> Result<String> {
+    /// Puts a file to be shipped beside the executable into a folder of such files, under a name
+    /// that no other artifact's has.
+    fn sidecar(&mut self, item: &Item<'_>, file: &File) -> Result<text::Payload> {
+        let ending = file.name.strip_prefix("model.").unwrap_or(&file.name);
+        let name = format!("{}.{}.{ending}", item.model, item.target);
+        let (path, stamp) =
+            (self.sidecars.join(&name), self.sidecars.join(format!("{name}.blake3")));
+        let there = fsx::stat_if_exists(&path)?.is_some_and(|s| s.len == file.len);
+        if !there || !fsx::read_text(&stamp, 1 << 10).is_ok_and(|digest| digest == file.digest) {
+            fsx::remove_file(&stamp)?;
+            fsx::link_or_copy(&file.path, &path)?;
+            fsx::write_atomic(&stamp, file.digest.as_bytes())?;
+        }
+        // `build/NAME-HASH/out/…`, relative to the folder of cargo's profile.
         let profile = self.out_dir.ancestors().nth(3).unwrap_or(self.out_dir);
-        below(path, profile)
+        let built = below(&path, profile)
+            .ok_or_else(|| Error::unsupported("is no path in Unicode").file(&path))?;
+        self.written.extend([path, stamp]);
+        Ok(text::sidecar(&name, file, &built))
     }
 
     fn write(&mut self, name: &str, content: &[u8]) -> Result<()> {
@@ -329,9 +355,10 @@ impl<'a> Generator<'a> {
             let ending = path.extension().and_then(|e| e.to_str());
             matches!(ending, Some("rs" | "skeleton" | "o" | "a"))
         };
-        for dir in [&self.dir, &self.objects] {
+        for dir in [&self.dir, &self.objects, &self.sidecars] {
             for path in fsx::list_dir(dir)? {
-                if ours(&path) && !self.written.contains(&path) {
+                let ours = *dir == self.sidecars || ours(&path);
+                if ours && !self.written.contains(&path) {
                     fsx::remove_file(&path)?;
                 }
             }
@@ -341,11 +368,9 @@ impl<'a> Generator<'a> {
 }
 
 /// A path relative to a folder that holds it, with `/`.
-fn below(path: &Path, dir: &Path) -> Result<String> {
-    let bug = || Error::bug(format!("is not below {}", dir.display())).file(path);
-    let parts = path.strip_prefix(dir).map_err(|_| bug())?.components();
-    let parts = parts.map(|c| c.as_os_str().to_str()).collect::<Option<Vec<_>>>();
-    parts.map(|p| p.join("/")).ok_or_else(bug)
+fn below(path: &Path, dir: &Path) -> Option<String> {
+    let parts = path.strip_prefix(dir).ok()?.components();
+    Some(parts.map(|c| c.as_os_str().to_str()).collect::<Option<Vec<_>>>()?.join("/"))
 }
 
 #[cfg(test)]

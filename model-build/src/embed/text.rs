@@ -61,16 +61,14 @@ pub(super) fn linked(symbol: &str, len: u64) -> Payload {
     format!("{RUNTIME}::__linked!({symbol:?}, {len})").into()
 }
 
-/// The payload of a file beside the executable.
-pub(super) fn sidecar(file: &File, built: &str) -> Result<Payload> {
-    let name = file.path.file_name().and_then(|n| n.to_str());
-    let name = name.ok_or_else(|| Error::bug("has no name").file(&file.path))?;
-    Ok(format!(
+/// The payload of a file beside the executable, there under `name`.
+pub(super) fn sidecar(name: &str, file: &File, built: &str) -> Payload {
+    format!(
         "{RUNTIME}::__private::Payload::Sidecar({RUNTIME}::__private::Sidecar::new({name:?}, {}, \
          {:?}, {built:?}))",
         file.len, file.digest
     )
-    .into())
+    .into()
 }
 
 /// The payload of a file that the assembler includes. The symbol is weak: two crates of a program

@@ -231,7 +231,9 @@ mod here {
                     })
                     .collect();
                 let skeleton = match files.as_slice() {
-                    [main] => Some(onnx::skeleton(&fsx::map(&main.path)?, &main.name)?),
+                    [main] if d.format == "onnx" => {
+                        Some(onnx::skeleton(&fsx::map(&main.path)?, embed::SKELETON_LOCATION)?)
+                    }
                     _ => None,
                 };
                 Ok(item(d, files, skeleton))

@@ -53,12 +53,15 @@ fn item<'a>(artifact: &'a Value, info: &'a Info, out: &Path) -> Item<'a> {
 /// Puts a file below `OUT_DIR`, as the build does from the store.
 fn file(spec: &Value, out: &Path) -> File {
     let from = Path::new(spec["from"].as_str().unwrap());
-    let path = out.join(spec["to"].as_str().unwrap());
+    // Without a place below OUT_DIR, as prebuilt artifacts are.
+    let path = spec["to"].as_str().map_or(from.to_owned(), |to| out.join(to));
     let len = std::fs::metadata(from).map_or(0, |m| m.len());
     let mut digest = "0".repeat(64);
     if from.exists() {
-        let _ = std::fs::remove_file(&path);
-        std::fs::hard_link(from, &path).unwrap();
+        if path != from {
+            let _ = std::fs::remove_file(&path);
+            std::fs::hard_link(from, &path).unwrap();
+        }
         let mut hasher = blake3::Hasher::new();
         hasher.update_reader(std::fs::File::open(from).unwrap()).unwrap();
         digest = hasher.finalize().to_hex().to_string();

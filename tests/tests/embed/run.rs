@@ -4,21 +4,40 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use bytes::Bytes;
+use model_build::embed::SKELETON_LOCATION;
+use model_build::format::onnx;
 use serde_json::{Value, json};
 
 use crate::crates::{Crate, port, scratch, succeed};
 
 /// The backends to run: rten always, ONNX Runtime where its library is named.
-fn backends() -> Vec<&'static str> {
-    if std::env::var_os("ORT_DYLIB_PATH").is_some() {
-        return vec!["Rten", "OnnxRuntime"];
+fn backends() -> impl Iterator<Item = &'static str> {
+    let there = std::env::var_os("ORT_DYLIB_PATH").is_some();
+    if !there {
+        eprintln!("skipped: ONNX Runtime, as ORT_DYLIB_PATH is not set");
     }
-    eprintln!("skipped: ONNX Runtime, as ORT_DYLIB_PATH is not set");
-    vec!["Rten"]
+    std::iter::once("Rten").chain(there.then_some("OnnxRuntime"))
 }
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/embed").join(name)
+}
+
+/// Writes a model as the converter does, weights aligned, and its skeleton; adds both to an item.
+fn written(mut item: Value, from: &Path) -> Value {
+    let name = item["files"][0]["name"].as_str().unwrap().to_owned();
+    let bytes = Bytes::from(onnx::to_bytes(&onnx::from_file(from).unwrap()).unwrap());
+    let skeleton = onnx::skeleton(&bytes, SKELETON_LOCATION).unwrap();
+    assert!(skeleton.len() < 10_000, "{} bytes", skeleton.len());
+    let dir = scratch().join("written");
+    fs::create_dir_all(&dir).unwrap();
+    let (main, small) = (dir.join(&name), dir.join(format!("{name}.skeleton")));
+    fs::write(&main, &bytes).unwrap();
+    fs::write(&small, skeleton).unwrap();
+    item["files"][0]["from"] = main.to_str().into();
+    item["skeleton"] = small.to_str().into();
+    item
 }
 
 pub(crate) fn mlp(model: &str) -> Value {
@@ -99,7 +118,6 @@ fn every_kind_of_input_and_output_agrees_with_onnx_runtime() {
     let reference: Value = serde_json::from_slice(&fs::read(fixture("mlp.json")).unwrap()).unwrap();
     let inputs = &reference["inputs"];
     let app = Crate::new("mlp");
-    app.spec(&json!({ "items": [mlp("mlp")] }));
     app.write(
         "src/main.rs",
         format!(
@@ -107,8 +125,12 @@ fn every_kind_of_input_and_output_agrees_with_onnx_runtime() {
             inputs["pixel_values"], inputs["token.ids"], inputs["type"]
         ),
     );
-    app.build(true);
-    for backend in backends() {
+    // The file as another exporter wrote it; and as the converter does, with its skeleton.
+    let skeleton = written(mlp("mlp"), &fixture("mlp.onnx"));
+    let cases = [mlp("mlp"), skeleton].map(|item| backends().map(move |b| (item.clone(), b)));
+    for (item, backend) in cases.into_iter().flatten() {
+        app.spec(&json!({ "items": [item] }));
+        app.build(true);
         let said = succeed(&Command::new(app.executable()).arg(backend).output().unwrap());
         let lines: Vec<&str> = said.lines().collect();
         for (line, name, bound) in [(lines[0], "logits", 1e-5), (lines[3], "half", 4e-3)] {
@@ -205,7 +227,7 @@ fn weights_are_used_where_they_lie_in_the_executable() {
     const N: usize = 4096;
     let dir = scratch();
     fs::create_dir_all(&dir).unwrap();
-    let (proto, weights) = (dir.join("matmul.onnx"), dir.join("matmul.data"));
+    let (proto, weights) = (dir.join("matmul.onnx"), dir.join("weights.data"));
     fs::write(&proto, matmul(N as u64)).unwrap();
     // Twice the identity.
     let mut bytes = vec![0; N * N * 4];
@@ -215,17 +237,21 @@ fn weights_are_used_where_they_lie_in_the_executable() {
     fs::write(&weights, bytes).unwrap();
     let app = Crate::new("large-weights");
     let n = N.to_string();
-    app.spec(&json!({ "items": [{
-        "model": "matmul", "target": "fp32", "format": "onnx", "mode": "auto",
-        "files": [
-            { "name": "matmul.onnx", "from": proto, "to": "model_build/matmul.onnx" },
-            { "name": "weights.data", "from": weights, "to": "model_build/matmul.data" },
-        ],
-        "info": {
-            "inputs": [port("x", "f32", &["batch", &n])], "outputs": [port("y", "f32", &["batch", &n])],
-            "parameters": N * N, "facts": [],
-        },
-    }]}));
+    let item = |files: Value| {
+        json!({
+            "model": "matmul", "target": "fp32", "format": "onnx", "mode": "auto", "files": files,
+            "info": {
+                "inputs": [port("x", "f32", &["batch", &n])], "outputs": [port("y", "f32", &["batch", &n])],
+                "parameters": N * N, "facts": [],
+            },
+        })
+    };
+    let two = item(json!([
+        { "name": "matmul.onnx", "from": proto, "to": "model_build/matmul.onnx" },
+        { "name": "weights.data", "from": weights, "to": "model_build/weights.data" },
+    ]));
+    let one = json!([{ "name": "single.onnx", "to": "model_build/single.onnx" }]);
+    let one = written(item(one), &proto);
     app.write(
         "src/main.rs",
         r#"
@@ -254,8 +280,11 @@ fn main() {
 }
 "#,
     );
-    app.build(true);
-    for backend in backends() {
+    for (item, backend) in
+        [two, one].map(|i| backends().map(move |b| (i.clone(), b))).into_iter().flatten()
+    {
+        app.spec(&json!({ "items": [item] }));
+        app.build(true);
         let said = succeed(&Command::new(app.executable()).arg(backend).output().unwrap());
         let kilobytes: Vec<u64> = said.split_whitespace().map(|n| n.parse().unwrap()).collect();
         eprintln!(
@@ -263,6 +292,44 @@ fn main() {
         );
         assert!(kilobytes[0] < 32_768, "{backend} copied the weights: {kilobytes:?} kB");
         assert!(kilobytes[1] < 48_000, "{backend} copied the weights: {kilobytes:?} kB");
+    }
+}
+
+#[test]
+fn weights_within_a_branch_are_found() {
+    let app = Crate::new("branch");
+    let item = json!({
+        "model": "branch", "target": "fp32", "format": "onnx", "mode": "auto",
+        "files": [{ "name": "branch.onnx" }],
+        "info": {
+            "inputs": [port("x", "f32", &["1", "32"]), port("which", "bool", &[])],
+            "outputs": [port("y", "f32", &["1", "32"])], "parameters": 2048, "facts": [],
+        },
+    });
+    let item = written(item, &fixture("branch.onnx"));
+    app.spec(&json!({ "items": [item] }));
+    app.write(
+        "src/main.rs",
+        r#"
+use model_build_runtime::{Backend, LoadOptions, Tensor};
+model_build_runtime::include_model!("branch");
+fn main() {
+    let backend = match std::env::args().nth(1).as_deref() {
+        Some("OnnxRuntime") => Backend::OnnxRuntime,
+        _ => Backend::Rten,
+    };
+    let model = Branch::load_with(&LoadOptions::new().backend(backend)).unwrap();
+    for (which, factor) in [(true, 2.0), (false, 3.0)] {
+        let x = Tensor::new([1, 32], (0..32).map(|i| i as f32).collect()).unwrap();
+        let y = model.run(&BranchInputs { x, which: Tensor::scalar(which) }).unwrap().y;
+        assert!(y.data().iter().enumerate().all(|(i, y)| *y == factor * i as f32), "{which}");
+    }
+}
+"#,
+    );
+    app.build(true);
+    for backend in backends() {
+        succeed(&Command::new(app.executable()).arg(backend).output().unwrap());
     }
 }
 

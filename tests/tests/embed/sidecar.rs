@@ -45,18 +45,21 @@ fn a_sidecar_is_found_or_said_to_be_missing_or_another() {
     let executable = shipped.join("app");
     fs::copy(app.executable(), &executable).unwrap();
     let missing = run(&executable, None);
-    assert!(missing.starts_with("Artifact: `beside.gguf` was not found; looked at "), "{missing}");
+    assert!(
+        missing.starts_with("Artifact: `beside.raw.gguf` was not found; looked at "),
+        "{missing}"
+    );
     assert!(missing.contains(
         "put the file next to the executable, or name its folder in MODEL_BUILD_SIDECAR_DIR"
     ));
-    assert!(missing.contains(shipped.join("beside.gguf").to_str().unwrap()), "{missing}");
-    fs::copy(&payload, shipped.join("beside.gguf")).unwrap();
+    assert!(missing.contains(shipped.join("beside.raw.gguf").to_str().unwrap()), "{missing}");
+    fs::copy(&payload, shipped.join("beside.raw.gguf")).unwrap();
     assert_eq!(run(&executable, None), good);
 
     // In the folder that the variable names, which comes first.
-    let beside = shipped.join("data/beside.gguf");
+    let beside = shipped.join("data/beside.raw.gguf");
     fs::copy(&payload, &beside).unwrap();
-    fs::write(shipped.join("beside.gguf"), b"another").unwrap();
+    fs::write(shipped.join("beside.raw.gguf"), b"another").unwrap();
     assert_eq!(run(&executable, Some(&shipped.join("data"))), good);
     let short = run(&executable, None);
     assert!(
@@ -74,9 +77,11 @@ fn a_sidecar_is_found_or_said_to_be_missing_or_another() {
     // The executable holds no path of this machine to it.
     let binary = fs::read(&executable).unwrap();
     let built = fs::read_dir(Crate::target().join("debug/build")).unwrap().filter_map(Result::ok);
-    let out =
-        built.map(|e| e.path()).find(|p| p.join("out/model_build/beside.gguf").exists()).unwrap();
-    let path = out.join("out/model_build/beside.gguf");
+    let out = built
+        .map(|e| e.path())
+        .find(|p| p.join("out/model_build/sidecars/beside.raw.gguf").exists())
+        .unwrap();
+    let path = out.join("out/model_build/sidecars/beside.raw.gguf");
     let path = path.to_str().unwrap().as_bytes();
     assert!(!binary.windows(path.len()).any(|w| w == path));
 }

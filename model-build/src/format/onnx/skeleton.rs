@@ -12,8 +12,9 @@ use crate::source;
 /// of 1 KiB and more: each is said to be external data at `location`, at its offset within `bytes`
 /// itself. A runtime given the skeleton and, as the file `location`, the original thus uses the
 /// original's bytes in place. Initializers that are not aligned to their element size stay inside,
-/// as do strings and tensors in attributes. rten accepts a `location` only if it is a plain file
-/// name that ends in `.data` or `.onnx_data`.
+/// as do strings, tensors in attributes and the initializers of nested graphs, which ONNX Runtime
+/// would look for in the file system. rten accepts a `location` only if it is a plain file name
+/// that ends in `.data` or `.onnx_data`.
 pub fn skeleton(bytes: &Bytes, location: &str) -> Result<Vec<u8>> {
     if !source::is_inside(location) {
         return Err(Error::bug("external data must be named by a relative path").item(location));
@@ -21,11 +22,6 @@ pub fn skeleton(bytes: &Bytes, location: &str) -> Result<Vec<u8>> {
     let mut model = read::decode(bytes)?;
     let base = bytes.as_ptr().addr();
     let graph = model.graph.as_mut().ok_or_else(|| Error::malformed("the model holds no graph"))?;
-    strip(graph, base, location)?;
-    Ok(model.encode_to_vec())
-}
-
-fn strip(graph: &mut proto::Graph, base: usize, location: &str) -> Result<()> {
     for t in &mut graph.initializer {
         let Some(raw) = t.raw_data.as_ref().filter(|raw| raw.len() as u64 >= LARGE) else {
             continue;
@@ -47,14 +43,7 @@ fn strip(graph: &mut proto::Graph, base: usize, location: &str) -> Result<()> {
             t.doc_string.clear();
         }
     }
-    let attributes = graph.node.iter_mut().flat_map(|n| &mut n.attribute);
-    for a in attributes {
-        a.g.as_deref_mut()
-            .into_iter()
-            .chain(&mut a.graphs)
-            .try_for_each(|g| strip(g, base, location))?;
-    }
-    Ok(())
+    Ok(model.encode_to_vec())
 }
 
 /// The locations of all external data of a model, sorted.
