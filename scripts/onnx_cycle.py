@@ -326,7 +326,8 @@ def rare():
 
     sequence = helper.make_sequence_type_proto(helper.make_tensor_type_proto(F, ["n"]))
     kinds = [helper.make_optional_type_proto(sequence), helper.make_map_type_proto(I64, sequence),
-             helper.make_sparse_tensor_type_proto(F, [1, None]), onnx.TypeProto(denotation="x")]
+             helper.make_sparse_tensor_type_proto(F, [1, None]), onnx.TypeProto(denotation="x"),
+             onnx.TypeProto()]
     denoted = helper.make_optional_type_proto(sequence)
     denoted.optional_type.elem_type.denotation = "inner"
     m = model([helper.make_node("Make", ["x"], ["y"], domain="org.example", one=kinds[0],

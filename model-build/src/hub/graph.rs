@@ -152,7 +152,7 @@ pub struct Value {
     pub metadata: Vec<(String, String)>,
     /// The type as its format encodes it, when `ty` cannot hold all of it (denotations). A writer
     /// uses it only while it still means `ty`.
-    pub exact_type: Bytes,
+    pub exact_type: Option<Bytes>,
 }
 
 /// An operator application.

@@ -78,7 +78,7 @@ pub(super) fn widened(graph: &Graph, from: DType, round: bool) -> Result<Graph> 
             && *dtype == from
         {
             *dtype = DType::F32;
-            value.exact_type = bytes::Bytes::new();
+            value.exact_type = None;
         }
         if let Some(tensor) = value.init.as_ref().filter(|t| t.dtype() == from) {
             value.init = Some(wide(tensor)?);

@@ -179,14 +179,14 @@ fn note(body: &mut Body, id: ValueId, info: &proto::ValueInfo) -> Result<()> {
     let value = body.value_mut(id);
     if let Some(message) = &info.r#type
         && value.ty.is_none()
-        && value.exact_type.is_empty()
+        && value.exact_type.is_none()
     {
         let known =
             types::from_proto(message).map_err(|e| e.item(format!("value `{}`", info.name)))?;
-        value.ty = known.ty;
-        if !known.whole {
-            value.exact_type = message.encode_to_vec().into();
+        if !known.whole || known.ty.is_none() {
+            value.exact_type = Some(message.encode_to_vec().into());
         }
+        value.ty = known.ty;
     }
     if value.doc.is_empty() {
         value.doc.clone_from(&info.doc_string);

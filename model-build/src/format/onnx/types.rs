@@ -198,8 +198,11 @@ pub(super) fn length(n: u64) -> Result<i64> {
 }
 
 /// The type message of a value: the exact one that was read if it still means `ty`.
-pub(super) fn encode(ty: Option<&Type>, exact: &bytes::Bytes) -> Result<Option<proto::Type>> {
-    if !exact.is_empty()
+pub(super) fn encode(
+    ty: Option<&Type>,
+    exact: Option<&bytes::Bytes>,
+) -> Result<Option<proto::Type>> {
+    if let Some(exact) = exact
         && let Ok(message) = proto::Type::decode(exact.clone())
         && from_proto(&message)?.ty.as_ref() == ty
     {

@@ -161,7 +161,7 @@ impl Kinds {
                 None => value.ty.is_none(),
             };
             let silent = implied
-                && value.exact_type.is_empty()
+                && value.exact_type.is_none()
                 && value.doc.is_empty()
                 && value.metadata.is_empty();
             if !silent && self.said.binary_search(&id).is_err() {
@@ -173,7 +173,7 @@ impl Kinds {
 }
 
 fn info(value: &Value) -> Result<proto::ValueInfo> {
-    let ty = types::encode(value.ty.as_ref(), &value.exact_type)
+    let ty = types::encode(value.ty.as_ref(), value.exact_type.as_ref())
         .map_err(|e| e.item(format!("value `{}`", value.name)))?;
     Ok(proto::ValueInfo {
         name: value.name.clone(),
@@ -385,10 +385,7 @@ fn function(function: &Function, payloads: &mut Payloads) -> Result<Rope> {
         .value_ids()
         .map(|id| body.value(id))
         .filter(|v| {
-            v.ty.is_some()
-                || !v.exact_type.is_empty()
-                || !v.doc.is_empty()
-                || !v.metadata.is_empty()
+            v.ty.is_some() || v.exact_type.is_some() || !v.doc.is_empty() || !v.metadata.is_empty()
         })
         .map(info)
         .collect::<Result<_>>()?;
