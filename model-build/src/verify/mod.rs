@@ -103,3 +103,6 @@ pub fn measure(
 fn names(body: &crate::hub::Body) -> Vec<String> {
     body.outputs().iter().map(|id| body.value(*id).name.clone()).collect()
 }
+
+#[cfg(test)]
+mod tests;
