@@ -184,11 +184,12 @@ fn floor(value: f64) -> f64 {
 
 /// A bound of two digits just above `value` that it passes.
 fn ceil(value: f64) -> f64 {
-    let rounded = significant(value, 2).parse().unwrap_or(value);
-    if rounded >= value {
-        return rounded;
-    }
-    significant(value * 1.06, 2).parse().ok().filter(|v| *v >= value).unwrap_or(value)
+    (0..=10)
+        .filter_map(|percent| {
+            significant(value * (1.0 + f64::from(percent) / 100.0), 2).parse().ok()
+        })
+        .find(|bound: &f64| *bound >= value)
+        .unwrap_or(value)
 }
 
 #[cfg(test)]
@@ -260,6 +261,7 @@ hint: or, where this accuracy serves you, change the target's `verify` to { cosi
     fn a_value_close_to_its_bound_is_printed_apart_from_it() {
         assert_eq!(apart(0.998_999_99, 0.999), "0.99899999");
         assert_eq!(apart(0.5, 0.999), "0.5");
+        assert_eq!([ceil(0.003_707), ceil(0.1), ceil(99.2), ceil(0.0)], [0.0038, 0.1, 100.0, 0.0]);
     }
 
     #[test]

@@ -306,3 +306,99 @@ pub(super) fn converted(tensor: &Tensor, to: DType) -> Result<Tensor> {
     };
     Tensor::new(to, shape, bytes.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::Type;
+
+    fn graph(inputs: &[(&str, DType, &[&str])]) -> Graph {
+        let mut g = Graph::new("g", 8, 17);
+        for (name, dtype, dims) in inputs {
+            let dims = dims.iter().map(|d| match d.parse() {
+                Ok(n) => Dim::Fixed(n),
+                Err(_) => Dim::symbol(d),
+            });
+            let id = g.body.intern(name).unwrap();
+            g.body.value_mut(id).ty = Some(Type::tensor(*dtype, dims));
+            g.body.add_input(id);
+        }
+        g
+    }
+
+    fn tensors(of: &[(&str, Tensor)]) -> BTreeMap<String, Tensor> {
+        of.iter().map(|(n, t)| ((*n).to_owned(), t.clone())).collect()
+    }
+
+    fn message(inputs: &[(&str, DType, &[&str])], given: &[(&str, Tensor)]) -> String {
+        let g = graph(inputs);
+        fit(&ports(&g, &g).unwrap(), &tensors(given)).unwrap_err().report()
+    }
+
+    #[test]
+    fn a_file_that_does_not_fit_the_graph_is_an_error_with_both_sides() {
+        let ids = ("ids", DType::I64, ["batch", "seq"].as_slice());
+        let mask = ("mask", DType::I64, ["batch", "seq"].as_slice());
+        let t = |shape: &[u64]| {
+            let n = shape.iter().product::<u64>();
+            Tensor::from_i64(shape.to_vec(), &vec![0; usize::try_from(n).unwrap()]).unwrap()
+        };
+        assert_eq!(
+            message(&[ids, mask], &[("ids", t(&[2, 3]))]),
+            "error: the inputs of `verify` lack a tensor `mask` (i64[batch, seq])\nhint: the file holds: ids"
+        );
+        assert_eq!(
+            message(&[ids], &[("ids", t(&[2, 3])), ("idz", t(&[1]))]),
+            "error: the inputs of `verify` hold a tensor `idz`, and the graph has no such input\nhint: did you mean `ids`?"
+        );
+        assert_eq!(
+            message(&[ids], &[("ids", t(&[6]))]),
+            "error: tensor `ids` of the inputs of `verify` is i64[6], and the graph's input is i64[batch, seq]"
+        );
+        assert_eq!(
+            message(&[ids, mask], &[("ids", t(&[2, 3])), ("mask", t(&[2, 4]))]),
+            "error: tensor `mask` of the inputs of `verify` is i64[2, 4], and the graph's input is i64[batch, seq], where `seq` is 3 in `ids`"
+        );
+        let f = Tensor::from_f32(vec![2, 3], &[0.0; 6]).unwrap();
+        assert!(message(&[ids], &[("ids", f)]).contains("is f32[2, 3]"));
+    }
+
+    #[test]
+    fn an_axis_that_the_artifact_fixes_is_fixed_wherever_its_symbol_stands() {
+        let reference = graph(&[
+            ("ids", DType::I64, &["batch", "seq"]),
+            ("mask", DType::I64, &["batch", "seq"]),
+        ]);
+        let artifact =
+            graph(&[("ids", DType::I64, &["1", "128"]), ("mask", DType::I32, &["batch", "seq"])]);
+        let spec = InputSpec::Synthetic { samples: 1, seed: 0 };
+        let feed = Inputs::prepare(&spec, &reference, &artifact).unwrap().sample(0).unwrap();
+        assert_eq!(feed.reference["mask"].shape(), [1, 128]);
+        assert_eq!(feed.artifact["ids"].shape(), [1, 128]);
+        assert_eq!(feed.reference["mask"].dtype(), DType::I64);
+        assert_eq!(feed.artifact["mask"].dtype(), DType::I32);
+    }
+
+    #[test]
+    fn graphs_with_other_inputs_or_lengths_cannot_be_compared() {
+        let a = graph(&[("x", DType::F32, &["2", "3"])]);
+        for b in [
+            graph(&[("x", DType::F32, &["2", "4"])]),
+            graph(&[("x", DType::F32, &["2"])]),
+            graph(&[("y", DType::F32, &["2", "3"])]),
+            graph(&[]),
+        ] {
+            assert_eq!(ports(&a, &b).unwrap_err().kind(), crate::ErrorKind::Accuracy);
+        }
+    }
+
+    #[test]
+    fn a_broken_file_is_an_error_that_names_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("in.safetensors");
+        fsx::write_atomic(&path, b"\x08\0\0\0\0\0\0\0{\"x\":").unwrap();
+        let e = read(&path).unwrap_err();
+        assert_eq!(e.kind(), crate::ErrorKind::Malformed);
+        assert!(e.to_string().contains("in.safetensors"), "{e}");
+    }
+}

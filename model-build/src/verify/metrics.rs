@@ -401,7 +401,10 @@ mod tests {
     #[test]
     fn measured_survives_json() {
         let m = Measured {
-            outputs: vec![compare(&[1, 2], &[1.0, f32::NAN], &[1.5, 2.0])],
+            outputs: vec![OutputMetrics {
+                mean_abs: -0.946_153_163_909_912_1, // a parser that rounds twice loses its last digit
+                ..compare(&[1, 2], &[1.0, f32::NAN], &[1.5, 2.0])
+            }],
             runner: "r".into(),
             level: "l".into(),
             samples: 1,

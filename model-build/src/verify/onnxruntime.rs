@@ -111,9 +111,7 @@ impl OnnxRuntime {
         }
         // SAFETY: not null, and a NUL-terminated string that lives as long as the library.
         let version = unsafe { CStr::from_ptr(version) }.to_string_lossy().into_owned();
-        let mut numbers = version.split('.').map_while(|n| n.parse::<u32>().ok());
-        let usable = matches!((numbers.next(), numbers.next()), (Some(1), Some(m)) if m >= MINOR);
-        if !usable {
+        if !is_usable(&version) {
             return Err(format!(
                 "it is version {version}; 1.{MINOR} or newer (and below 2) is needed"
             ));
@@ -146,8 +144,14 @@ impl OnnxRuntime {
     }
 }
 
+/// Whether a version offers the interface that is used here.
+fn is_usable(version: &str) -> bool {
+    let mut numbers = version.split('.').map_while(|n| n.parse::<u32>().ok());
+    matches!((numbers.next(), numbers.next()), (Some(1), Some(minor)) if minor >= MINOR)
+}
+
 /// What to do where the library is missing.
-pub(super) const HOW_TO_GET: &str = "set ORT_DYLIB_PATH to its library (libonnxruntime.so.1.x, libonnxruntime.1.x.dylib or onnxruntime.dll): it is in the archives of github.com/microsoft/onnxruntime/releases, and in the PyPI package `onnxruntime` under onnxruntime/capi";
+const HOW_TO_GET: &str = "set ORT_DYLIB_PATH to its library (libonnxruntime.so.1.x, libonnxruntime.1.x.dylib or onnxruntime.dll): it is in the archives of github.com/microsoft/onnxruntime/releases, and in the PyPI package `onnxruntime` under onnxruntime/capi";
 
 fn not_found(failures: &[(PathBuf, String)]) -> Error {
     // A bare name that the system does not know, or files that are no libraries, are no news.
@@ -340,4 +344,51 @@ fn from_ort(name: &str, value: &DynValue) -> Result<Tensor> {
         element_types!(take).map_err(|e| failed(&format!("give output `{name}`"), &e))?;
     let shape = shape.iter().map(|d| u64::try_from(*d).unwrap_or(0)).collect();
     Tensor::new(dtype, shape, bytes.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+
+    #[test]
+    fn versions_below_the_interface_and_of_another_major_are_refused() {
+        for (version, usable) in [
+            ("1.16.3", false),
+            ("1.17.0", true),
+            ("1.32.0", true),
+            ("1.23.0-dev", true),
+            ("2.0.0", false),
+            ("nonsense", false),
+            ("", false),
+        ] {
+            assert_eq!(is_usable(version), usable, "{version}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_onnx_runtime_is_an_error_that_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = folder.path().join("libonnxruntime.so");
+        fsx::write_atomic(&text, b"no library").unwrap();
+        assert!(!OnnxRuntime::open(&text).unwrap_err().is_empty());
+        assert!(!OnnxRuntime::open(&folder.path().join("missing.so")).unwrap_err().is_empty());
+        let report = not_found(&[(text, "invalid ELF header".into())]).report();
+        assert!(report.contains("cannot be used: invalid ELF header"), "{report}");
+        assert!(report.contains("hint: set ORT_DYLIB_PATH"), "{report}");
+    }
+
+    #[test]
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    fn another_library_is_refused_without_being_called() {
+        let why = OnnxRuntime::open(Path::new("libm.so.6")).unwrap_err();
+        assert_eq!(why, "it is not ONNX Runtime: it has no OrtGetApiBase");
+    }
+
+    #[test]
+    fn an_absent_library_is_a_tool_error_with_the_way_to_get_it() {
+        let e = not_found(&[("libonnxruntime.so".into(), "cannot open".into())]);
+        assert_eq!(e.kind(), ErrorKind::Tool);
+        assert!(e.report().contains("PyPI package `onnxruntime`"), "{e:?}");
+    }
 }

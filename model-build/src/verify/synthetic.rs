@@ -256,3 +256,113 @@ fn longest(body: &Body, from_input: &BTreeSet<ValueId>) -> u64 {
         .map(|rows| rows - 2)
         .fold(64, u64::min)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::Type;
+    use crate::verify::inputs::{InputSpec, Inputs};
+
+    /// An encoder's inputs: ids into 50 words, types into 3, positions up to 18 looked up by what
+    /// is not an input.
+    fn encoder() -> Graph {
+        let mut g = Graph::new("g", 8, 17);
+        for name in ["input_ids", "attention_mask", "token_type_ids"] {
+            let id = g.body.intern(name).unwrap();
+            let dims = [Dim::symbol("batch_size"), Dim::symbol("sequence_length")];
+            g.body.value_mut(id).ty = Some(Type::tensor(DType::I64, dims));
+            g.body.add_input(id);
+        }
+        let find = |g: &Graph, name: &str| g.body.find(name).unwrap();
+        let (ids, types) = (find(&g, "input_ids"), find(&g, "token_type_ids"));
+        let table = |rows: u64| {
+            let values = vec![0.0; usize::try_from(rows * 2).unwrap()];
+            Tensor::from_f32(vec![rows, 2], &values).unwrap()
+        };
+        let mut e = g.edit();
+        let words = e.constant("words", table(50)).unwrap();
+        let kinds = e.constant("kinds", table(3)).unwrap();
+        let places = e.constant("places", table(18)).unwrap();
+        let number = [("to", AttrValue::Int(6))];
+        let narrow = e.op("Cast", "narrow", &[ids], &number).unwrap();
+        let a = e.op("Gather", "a", &[words, narrow], &[]).unwrap();
+        let b = e.op("Gather", "b", &[kinds, types], &[]).unwrap();
+        let counted = e.op("Shape", "counted", &[ids], &[]).unwrap();
+        let c = e.op("Gather", "c", &[places, counted], &[]).unwrap();
+        e.op("Sum", "sum", &[a, b, c], &[]).unwrap();
+        e.finish().unwrap();
+        g
+    }
+
+    fn samples(g: &Graph, samples: u32, seed: u64) -> Vec<BTreeMap<String, Tensor>> {
+        let inputs = Inputs::prepare(&InputSpec::Synthetic { samples, seed }, g, g).unwrap();
+        (0..samples).map(|i| inputs.sample(i).unwrap().reference).collect()
+    }
+
+    #[test]
+    fn ids_stay_below_their_tables_and_sequences_within_the_positions() {
+        let mut lengths = BTreeSet::new();
+        let mut words = BTreeSet::new();
+        let mut padded = 0;
+        for sample in samples(&encoder(), 40, 3) {
+            let shape = sample["input_ids"].shape().to_vec();
+            assert_eq!(shape[0], 2);
+            assert!((8..=16).contains(&shape[1]), "{shape:?}");
+            lengths.insert(shape[1]);
+            for name in ["attention_mask", "token_type_ids"] {
+                assert_eq!(sample[name].shape(), shape);
+            }
+            let all = |name: &str| sample[name].to_i64().unwrap().into_owned();
+            assert!(all("input_ids").iter().all(|id| (0..50).contains(id)));
+            assert!(all("token_type_ids").iter().all(|id| (0..3).contains(id)));
+            words.extend(all("input_ids"));
+            let mask = all("attention_mask");
+            let (first, second) = mask.split_at(mask.len() / 2);
+            assert!(first.iter().all(|m| *m == 1));
+            assert_eq!(second[0], 1, "no row is masked away");
+            assert!(second.is_sorted_by(|a, b| a >= b), "padding is at the end");
+            padded += usize::from(second.contains(&0));
+        }
+        assert!(lengths.len() > 5 && words.len() > 45 && padded > 20);
+    }
+
+    #[test]
+    fn a_seed_means_the_numbers_of_the_second_implementation() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/verify/random.json");
+        let text = crate::fsx::read_text(std::path::Path::new(path), 1 << 20).unwrap();
+        let want: BTreeMap<String, Vec<f64>> = serde_json::from_str(&text).unwrap();
+        let ids = samples(&encoder(), 1, 7)[0]["input_ids"].to_i64().unwrap().into_owned();
+        let ids: Vec<f64> =
+            ids[..16].iter().map(|id| f64::from(i32::try_from(*id).unwrap())).collect();
+        assert_eq!(ids, want["ids_below_50"]);
+        let pixels = samples(&images(), 1, 7)[0]["pixel_values"].to_f32().unwrap();
+        let pixels: Vec<f64> = pixels[..16].iter().map(|v| f64::from(*v)).collect();
+        assert_eq!(pixels, want["normal"]);
+    }
+
+    fn images() -> Graph {
+        let mut g = Graph::new("g", 8, 17);
+        let id = g.body.intern("pixel_values").unwrap();
+        let dims = [Dim::symbol("batch"), Dim::Fixed(3), Dim::Fixed(8), Dim::symbol("width")];
+        g.body.value_mut(id).ty = Some(Type::tensor(DType::F32, dims));
+        g.body.add_input(id);
+        g
+    }
+
+    #[test]
+    fn images_are_normal_and_of_the_fixed_size() {
+        let sample = &samples(&images(), 1, 0)[0]["pixel_values"];
+        assert_eq!(sample.shape(), [2, 3, 8, 64]);
+        let values = sample.to_f32().unwrap();
+        let mean = values.iter().sum::<f32>() / 3072.0;
+        assert!(mean.abs() < 0.1 && values.iter().any(|v| v.abs() > 2.0));
+    }
+
+    #[test]
+    fn no_samples_is_a_manifest_error() {
+        let g = encoder();
+        let spec = InputSpec::Synthetic { samples: 0, seed: 0 };
+        let e = Inputs::prepare(&spec, &g, &g).map(|_| ()).unwrap_err();
+        assert_eq!(e.kind(), crate::ErrorKind::Manifest);
+    }
+}

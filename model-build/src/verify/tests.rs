@@ -198,3 +198,38 @@ fn without_runners_the_error_names_the_feature() {
     assert_eq!(e.kind(), ErrorKind::Unsupported);
     assert!(e.report().contains("features = [\"rten\"]"), "{e:?}");
 }
+
+#[test]
+#[cfg(feature = "ort")]
+fn onnx_runtime_gives_through_this_runner_what_it_gives_in_python() {
+    if !crate::env::is_set("ORT_DYLIB_PATH") {
+        println!("skipped: ORT_DYLIB_PATH is not set");
+        return;
+    }
+    let path = fixture("../rten-gate/cases.safetensors");
+    let tensors = inputs::read(&path).unwrap();
+    let models = tensors.iter().filter_map(|(k, t)| Some((k.strip_suffix("|model")?, t)));
+    let (folder, mut count) = (tempfile::tempdir().unwrap(), 0);
+    let file = folder.path().join("model.onnx");
+    let runner = choose(RunnerChoice::OnnxRuntime).unwrap();
+    for (name, model) in models.filter(|(name, _)| name.starts_with("own/")) {
+        let side = |side: &str| -> BTreeMap<String, Tensor> {
+            let prefix = format!("{name}|{side}|");
+            let of = tensors.iter();
+            of.filter_map(|(k, t)| Some((k.strip_prefix(&prefix)?.to_owned(), t.clone()))).collect()
+        };
+        fsx::write_atomic(&file, &model.bytes().unwrap()).unwrap();
+        let mut session = runner.load(&Model::open(&Files::single(&file)).unwrap()).unwrap();
+        let got = session.run(&side("in")).unwrap_or_else(|e| panic!("{name}: {e:?}"));
+        for (output, want) in side("out") {
+            let m = Comparison::of(&output, 0, &want, &got[&output]).unwrap().finish();
+            assert_eq!(want.dtype(), got[&output].dtype(), "{name}");
+            assert_eq!(m.nonfinite.differing, 0, "{name}: {m:?}");
+            // Quantized results may fall to the other side of a half; the rest is rounding.
+            let bound = if name.contains("qdq") { 0.11 } else { 2e-5 };
+            assert!(m.max_abs <= bound, "{name}: {m:?}");
+        }
+        count += 1;
+    }
+    assert!(count > 400, "{count}");
+}
