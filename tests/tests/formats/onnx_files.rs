@@ -233,7 +233,8 @@ fn a_skeleton_over_static_bytes_gives_the_outputs_of_the_original_in_rten() {
         &room[skip..skip + bytes.len()]
     };
     let skeleton = onnx::skeleton(&Bytes::from_static(model), "model.data").unwrap();
-    assert!(skeleton.len() < 2048, "{} of {}", skeleton.len(), model.len());
+    // The matrices of the branches, half of the model, stay inside.
+    assert!(skeleton.len() < model.len() * 6 / 10, "{} of {}", skeleton.len(), model.len());
     let skeleton: &'static [u8] = Vec::leak(skeleton);
     let run = |model: rten::Model| {
         let x = rten_tensor::Tensor::from_data(&[2, 3], vec![0.5f32, -1.0, 2.0, 0.25, 3.0, -0.75]);
