@@ -47,7 +47,12 @@ pub fn onnx(data: &[u8]) -> bool {
 /// Says whether it was accepted.
 pub fn index_json(data: &[u8]) -> bool {
     let Ok(shards) = safetensors::index_from_bytes(data) else { return false };
-    let json: serde_json::Value = serde_json::from_slice(data).unwrap();
+    let json: serde_json::Value = match serde_json::from_slice(data) {
+        Ok(json) => json,
+        // A number past f64 in what the reader skips is no concern of it.
+        Err(e) if e.to_string().starts_with("number out of range") => return true,
+        Err(e) => panic!("accepted what is no JSON: {e}"),
+    };
     let names = json["weight_map"].as_object().unwrap().values();
     let names: std::collections::BTreeSet<_> = names.map(|v| v.as_str().unwrap()).collect();
     assert_eq!(shards, names.len());
