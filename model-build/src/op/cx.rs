@@ -240,9 +240,11 @@ fn broadcast_dim(x: &Len, y: &Len) -> Option<Len> {
         (Some(1), _) => y.clone(),
         (_, Some(1)) => x.clone(),
         (Some(a), Some(b)) if a != b => return None,
+        // The lesser of a name and a number is that name or does not broadcast with it.
+        (None, None) if x.same(y) || y.is_min_with(x) => x.clone(),
         (None, None) => {
-            if x.same(y) {
-                x.clone()
+            if x.is_min_with(y) {
+                y.clone()
             } else {
                 Len::UNKNOWN
             }

@@ -187,6 +187,28 @@ impl Len {
     pub fn div_ceil(&self, by: i64) -> Self {
         by.checked_sub(1).map_or(Self::UNKNOWN, |n| self.plus(n).div_floor(by))
     }
+    /// The lesser of two lengths. Where it is not known which that is, a name of its own that spells
+    /// the choice.
+    #[must_use]
+    pub fn min(&self, other: &Self) -> Self {
+        if !self.is_known() || !other.is_known() {
+            Self::UNKNOWN
+        } else if self.sub(other).is_non_negative() {
+            other.clone()
+        } else if other.sub(self).is_non_negative() {
+            self.clone()
+        } else {
+            Self::name(&format!("min({self}, {other})"))
+        }
+    }
+    /// Whether this is the lesser of `other` and something else, as [`min`](Self::min) spells it.
+    pub fn is_min_with(&self, other: &Self) -> bool {
+        let Some([(names, 1)]) = self.0.as_deref() else { return false };
+        let [name] = names.as_slice() else { return false };
+        name.strip_prefix("min(")
+            .and_then(|rest| rest.strip_suffix(')'))
+            .is_some_and(|inside| inside.ends_with(&format!(", {other}")))
+    }
     /// The polynomial with numbers in place of the names that `value` knows.
     #[must_use]
     pub fn substitute(&self, value: &dyn Fn(&str) -> Option<u64>) -> Self {
@@ -238,43 +260,66 @@ impl fmt::Display for Len {
 /// Reads what `Display` writes; `None` for any other text.
 fn parse(text: &str) -> Option<Len> {
     let mut terms = Vec::new();
-    let mut rest = text;
-    let mut negative = false;
-    if let Some(tail) = rest.strip_prefix('-') {
-        (negative, rest) = (true, tail);
-    }
+    let (mut negative, mut rest) = match text.strip_prefix('-') {
+        Some(tail) => (true, tail),
+        None => (false, text),
+    };
     loop {
-        let (term, next) = match (rest.find(" + "), rest.find(" - ")) {
-            (Some(p), m) if m.is_none_or(|m| p < m) => {
-                (rest.get(..p)?, Some((false, rest.get(p + 3..)?)))
-            }
-            (_, Some(m)) => (rest.get(..m)?, Some((true, rest.get(m + 3..)?))),
-            _ => (rest, None),
-        };
-        let mut names: Product = Vec::new();
-        let mut factor = 1i64;
-        for (i, part) in term.split('*').enumerate() {
-            if i == 0 && part.starts_with(|c: char| c.is_ascii_digit()) {
+        let end = outside(rest, |tail| tail.starts_with(" + ") || tail.starts_with(" - "));
+        let (mut names, mut factor) = (Product::new(), 1i64);
+        let mut parts = rest.get(..end)?;
+        let mut first = true;
+        loop {
+            let cut = outside(parts, |tail| tail.starts_with('*'));
+            let part = parts.get(..cut)?;
+            if first && part.starts_with(|c: char| c.is_ascii_digit()) {
                 factor = part.parse().ok()?;
             } else if is_name(part) {
                 names.push(part.into());
             } else {
                 return None;
             }
+            first = false;
+            match parts.get(cut..)?.strip_prefix('*') {
+                Some(tail) => parts = tail,
+                None => break,
+            }
         }
         names.sort();
         terms.push((names, if negative { factor.checked_neg()? } else { factor }));
-        match next {
-            Some((sign, tail)) => (negative, rest) = (sign, tail),
-            None => break,
+        let tail = rest.get(end..)?;
+        if tail.is_empty() {
+            return Some(Len::from_terms(terms));
         }
+        (negative, rest) = (tail.starts_with(" - "), tail.get(3..)?);
     }
-    Some(Len::from_terms(terms))
 }
 
+/// Where `hit` first holds of the rest of the text outside of parentheses, else the end.
+fn outside(text: &str, hit: impl Fn(&str) -> bool) -> usize {
+    let mut depth = 0u32;
+    for (i, c) in text.char_indices() {
+        match c {
+            '(' => depth = depth.saturating_add(1),
+            ')' => depth = depth.saturating_sub(1),
+            _ if depth == 0 && text.get(i..).is_some_and(&hit) => return i,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+/// A plain name, or one that [`Len::div_floor`] or [`Len::min`] spells.
 fn is_name(part: &str) -> bool {
-    part.starts_with(|c: char| c.is_alphabetic() || c == '_')
-        && part.chars().all(|c| c.is_alphanumeric() || "_.:$#-".contains(c))
+    let spelt = |start| {
+        part.strip_prefix(start).is_some_and(|rest: &str| {
+            rest.strip_suffix(')').is_some_and(|inside| outside(inside, |_| false) == inside.len())
+        })
+    };
+    spelt("floor(")
+        || spelt("min(")
+        || (part.starts_with(|c: char| c.is_alphabetic() || c == '_')
+            && part.chars().all(|c| c.is_alphanumeric() || "_.:$#-".contains(c)))
 }
 
 #[cfg(test)]
@@ -292,6 +337,10 @@ mod tests {
         assert_eq!(s.sub(&s), Len::fixed(0));
         assert_eq!(s.plus(-1).div_floor(2).to_string(), "floor((sequence - 1)/2)");
         assert_eq!(s.mul(&Len::fixed(4)).div_floor(2).to_string(), "2*sequence");
+        assert_eq!(Len::fixed(24).min(&s).to_string(), "min(24, sequence)");
+        assert!(Len::fixed(24).min(&s).is_min_with(&s));
+        assert!(!Len::fixed(24).min(&s.plus(1)).is_min_with(&s));
+        assert_eq!(s.min(&s.plus(2)), s);
         assert_eq!(Len::fixed(-3).div_floor(2), Len::fixed(-2));
         assert_eq!(Len::fixed(5).div_ceil(2), Len::fixed(3));
         assert_eq!(Len::UNKNOWN.mul(&Len::fixed(0)), Len::fixed(0));
@@ -300,12 +349,19 @@ mod tests {
 
     #[test]
     fn a_symbol_is_read_as_the_polynomial_it_spells() {
-        for text in ["batch", "2*batch*sequence + 3*batch - 1", "-batch + 1", "past-length + 1"] {
+        for text in [
+            "2*batch*sequence + 3*batch - 1",
+            "-batch + 1",
+            "past-length + 1",
+            "3*floor((h - 1)/2)*floor((w - 1)/2) + min(4, 2*h) - 1",
+        ] {
             assert_eq!(Len::symbol(text).to_string(), text);
-            assert!(Len::symbol(text).names().iter().all(|n| !n.contains(' ')), "{text}");
+            assert!(Len::symbol(text).names().iter().all(|n| &**n != text), "{text}");
         }
         assert_eq!(Len::symbol("batch + batch").to_string(), "2*batch");
-        for text in ["floor((h + 1)/2)", "a b", "", "2*", "99999999999999999999*a", "é(", "a + "] {
+        for text in
+            ["f((h + 1)/2)", "a b", "", "2*", "(a)*b", "99999999999999999999*a", "é(", "a + "]
+        {
             assert_eq!(Len::symbol(text), Len::name(text), "{text}");
         }
     }

@@ -30,6 +30,8 @@ const NUMBERS: &[(i64, DType)] = &[
     (24, DType::F8E8M0),
     (25, DType::U2),
     (26, DType::I2),
+    (27, DType::F6E2M3),
+    (28, DType::F6E3M2),
 ];
 
 /// The element type of a number.

@@ -94,8 +94,8 @@ fn range_len(n: &Len, start: &Len, end: &Len, step: i64) -> Len {
         (Some(s), _) if open_end && s > 0 => at_least(n, s, &n.plus(-s)).div_ceil(step),
         (Some(s), Some(e)) if s < 0 && e < 0 && s > e => Len::fixed(0),
         _ if end.same(start) => Len::fixed(0),
-        // `[:k]` of a longer axis that is spelt out: `past + 3` cut to `past`.
-        (Some(0), None) if end.is_known() && n.sub(end).is_non_negative() => end.div_ceil(step),
+        // `[:k]`: all of a shorter axis.
+        (Some(0), None) if end.is_non_negative() => n.min(end).div_ceil(step),
         _ => Len::UNKNOWN,
     }
 }
