@@ -1,11 +1,13 @@
-//! Dynamic int8: weights quantized per channel when the model is built, activations per tensor when
-//! it runs.
+//! Dynamic int8: weights quantized per channel when the model is built, activations per row when it
+//! runs.
 
+mod activation;
 mod weight;
 
 use std::collections::BTreeMap;
 
-use self::weight::{Channel, Range, quantize};
+use self::activation::{Activation, Activations, Granularity};
+use self::weight::{Channel, Range, quantize, sums};
 use super::{Params, PassDef};
 use crate::error::{Error, Result};
 use crate::hub::{AttrValue, DType, Edit, Graph, Node, NodeId, Tensor, ValueId};
@@ -15,18 +17,24 @@ use crate::op::{self, Gemm, MatMul, View};
 ///
 /// ```text
 /// MatMul      before: a ─▶ MatMul(·, w) ─▶ y
-/// and Gemm    after:  a ─▶ DynamicQuantizeLinear ─▶ MatMulInteger(·, w_quantized) ─▶ Cast ─▶ Mul ─▶ y
-///                          └─ scale ─▶ Mul(·, w_scale) ──────────────────────────────────┘
+/// and Gemm    after:  a ─▶ u8 ─▶ MatMulInteger(·, w_quantized) ─▶ Cast ─▶ Mul(·, w_scale) ─▶ Mul(·, scale) ─▶ Add ─▶ y
+///                          └─ scale, least per row ─▶ Mul(least, w_sum) ─────────────────────────────────────┘
 /// Gather      before: ids ─▶ Gather(table, ·) ─▶ y
 ///             after:  ids ─▶ Gather(table_quantized, ·) ─▶ Cast ─▶ Mul(·, Gather(table_scale, ids)) ─▶ y
 /// ```
 ///
-/// The graph of a product and, with `range = "full"`, every byte of its weight and scales are those
-/// of `onnxruntime.quantization.quantize_dynamic(per_channel=True, weight_type=QInt8)`: int8 values
+/// With `activations = "tensor"` the graph of a product and, with `range = "full"`, every byte of its
+/// weight and scales are those of
+/// `onnxruntime.quantization.quantize_dynamic(per_channel=True, weight_type=QInt8)`: int8 values
 /// without zero point, one scale per column, u8 activations shared by all consumers of a value, a
 /// Gemm's addend added in f32 (for alpha = beta = 1 and a left factor that is not transposed). It
 /// differs where that costs accuracy or correctness:
 ///
+/// * **Activations** have a scale and an offset per row (`activations = "row"`, the default), so that
+///   an outlier in one token costs the others nothing, and the result for a sample does not depend
+///   on what else is in the batch. On all-MiniLM-L6-v2 the mean error of the embeddings' cosine
+///   falls from 0.8 % to 0.14 %; products take about 1.5 times as long in ONNX Runtime as with
+///   `tensor`, for which it has a fused kernel.
 /// * **Range.** x86 without VNNI multiplies u8 by i8 with an instruction that adds the products of
 ///   two neighbours along k in 16 bits and clips the sum, in ONNX Runtime and in rten alike, so
 ///   full-range weights give other numbers there than elsewhere. By default (`range =
@@ -39,15 +47,16 @@ use crate::op::{self, Gemm, MatMul, View};
 ///   product reads them through `Transpose`.
 /// * Products with a weight of more than two axes, `Conv` and subgraphs stay in f32.
 ///
-/// Parameters: `range`, `portable` (the default) or `full`.
+/// Parameters: `range`, `portable` (the default) or `full`; `activations`, `row` (the default) or
+/// `tensor`.
 ///
 /// # Errors
 /// A weight that is not finite, by name and index. A graph without anything to quantize. An
 /// operator set before 11, which has no DynamicQuantizeLinear.
 pub static DYNAMIC_INT8: PassDef = PassDef {
     name: "dynamic-int8",
-    about: "quantizes weights to int8 per channel, activations when the model runs",
-    revision: 1,
+    about: "quantizes weights to int8 per channel, activations per row when the model runs",
+    revision: 2,
     run,
 };
 
@@ -68,6 +77,11 @@ fn run(graph: &mut Graph, params: &Params) -> Result<()> {
         Some("full") => Range::Full,
         Some(other) => return Err(Error::bug(format!("dynamic-int8 with range `{other}`"))),
     };
+    let granularity = match params.get("activations") {
+        None | Some("row") => Granularity::Row,
+        Some("tensor") => Granularity::Tensor,
+        Some(other) => return Err(Error::bug(format!("dynamic-int8 with activations `{other}`"))),
+    };
     if graph.opset() < 11 {
         return Err(Error::unsupported(format!(
             "int8 needs opset 11 or later, the graph has opset {}",
@@ -82,8 +96,8 @@ fn run(graph: &mut Graph, params: &Params) -> Result<()> {
         )
         .hint("leave out `quantization` for this target"));
     }
+    let mut activations = Activations::new(granularity, graph.opset());
     let mut edit = graph.edit();
-    let mut activations = BTreeMap::new();
     for ((weight, channel), nodes) in sites {
         let name = edit.body().value(weight).name.clone();
         let Some(tensor) = edit.body().constant(weight).cloned() else { continue };
@@ -95,10 +109,7 @@ fn run(graph: &mut Graph, params: &Params) -> Result<()> {
             match site {
                 Site::LookUp { ids, output } => stored.look_up(&mut edit, &label, ids, output)?,
                 Site::Product { a, addend, output } => {
-                    let a = match activations.get(&a) {
-                        Some(done) => *done,
-                        None => *activations.entry(a).or_insert(activation(&mut edit, a)?),
-                    };
+                    let a = activations.of(&mut edit, a)?;
                     let b = match (channel, turned) {
                         (Channel::Column, _) => stored.values,
                         (Channel::Row, Some(b)) => b,
@@ -177,27 +188,19 @@ fn find(graph: &Graph) -> Result<Sites> {
     Ok(sites)
 }
 
-/// The value, scale and zero point of a dynamically quantized activation.
-type Activation = (ValueId, ValueId, ValueId);
-
-fn activation(edit: &mut Edit<'_>, a: ValueId) -> Result<Activation> {
-    let name = edit.body().value(a).name.clone();
-    let value = edit.value(&format!("{name}_quantized"), None)?;
-    let scale = edit.value(&format!("{name}_scale"), None)?;
-    let zero = edit.value(&format!("{name}_zero_point"), None)?;
-    let mut node = Node::new("DynamicQuantizeLinear", &[a], &[value, scale, zero]);
-    node.name = format!("{name}_QuantizeLinear");
-    edit.add(node)?;
-    Ok((value, scale, zero))
-}
-
 /// A quantized weight in the graph.
 struct Stored {
     name: String,
     values: ValueId,
+    tensor: Tensor,
+    channel: Channel,
     scales: Vec<f32>,
-    /// Scales `[n]` and zero points of products, added for the first.
-    columns: Option<(ValueId, ValueId)>,
+    /// Scales `[n]` of products, added for the first.
+    columns: Option<ValueId>,
+    /// Zero points `[n]` of products with activations quantized per tensor.
+    zeros: Option<ValueId>,
+    /// Sums `[n]` of the columns' dequantized values, for activations quantized per row.
+    sums: Option<ValueId>,
     /// Scales `[n, 1]` of look-ups, added for the first.
     rows: Option<ValueId>,
 }
@@ -211,21 +214,47 @@ impl Stored {
         range: Range,
     ) -> Result<Self> {
         let quantized = quantize(name, tensor, channel, range)?;
-        let values = edit.constant(&format!("{name}_quantized"), quantized.values)?;
-        let scales = quantized.scales;
-        Ok(Self { name: name.to_owned(), values, scales, columns: None, rows: None })
+        let values = edit.constant(&format!("{name}_quantized"), quantized.values.clone())?;
+        Ok(Self {
+            name: name.to_owned(),
+            values,
+            tensor: quantized.values,
+            channel,
+            scales: quantized.scales,
+            columns: None,
+            zeros: None,
+            sums: None,
+            rows: None,
+        })
     }
 
-    fn columns(&mut self, edit: &mut Edit<'_>) -> Result<(ValueId, ValueId)> {
+    fn columns(&mut self, edit: &mut Edit<'_>) -> Result<ValueId> {
         if let Some(done) = self.columns {
             return Ok(done);
         }
-        let n = self.scales.len() as u64;
-        let scales = Tensor::from_f32(vec![n], &self.scales)?;
-        let zeros = Tensor::new(DType::I8, vec![n], vec![0; self.scales.len()].into())?;
-        let scales = edit.constant(&format!("{}_scale", self.name), scales)?;
-        let zeros = edit.constant(&format!("{}_zero_point", self.name), zeros)?;
-        Ok(*self.columns.insert((scales, zeros)))
+        let scales = Tensor::from_f32(vec![self.scales.len() as u64], &self.scales)?;
+        let id = edit.constant(&format!("{}_scale", self.name), scales)?;
+        Ok(*self.columns.insert(id))
+    }
+
+    fn zeros(&mut self, edit: &mut Edit<'_>) -> Result<ValueId> {
+        if let Some(done) = self.zeros {
+            return Ok(done);
+        }
+        let n = self.scales.len();
+        let zeros = Tensor::new(DType::I8, vec![n as u64], vec![0; n].into())?;
+        let id = edit.constant(&format!("{}_zero_point", self.name), zeros)?;
+        Ok(*self.zeros.insert(id))
+    }
+
+    fn sums(&mut self, edit: &mut Edit<'_>) -> Result<ValueId> {
+        if let Some(done) = self.sums {
+            return Ok(done);
+        }
+        let sums = sums(&self.tensor, self.channel, &self.scales)?;
+        let sums = Tensor::from_f32(vec![sums.len() as u64], &sums)?;
+        let id = edit.constant(&format!("{}_sum", self.name), sums)?;
+        Ok(*self.sums.insert(id))
     }
 
     fn rows(&mut self, edit: &mut Edit<'_>) -> Result<ValueId> {
@@ -241,23 +270,39 @@ impl Stored {
         &mut self,
         edit: &mut Edit<'_>,
         label: &str,
-        (a, a_scale, a_zero): Activation,
+        a: Activation,
         b: ValueId,
         addend: Option<ValueId>,
         output: ValueId,
     ) -> Result<()> {
-        let (scales, zeros) = self.columns(edit)?;
-        let sums =
-            edit.op("MatMulInteger", &format!("{label}_quant"), &[a, b, a_zero, zeros], &[])?;
+        let scales = self.columns(edit)?;
+        let named = |end: &str| format!("{label}_{end}");
         let to = [("to", AttrValue::Int(op::number_of(DType::F32)))];
-        let sums = edit.op("Cast", &format!("{label}_cast"), &[sums], &to)?;
-        let scale = edit.op("Mul", &format!("{label}_scales"), &[a_scale, scales], &[])?;
-        let mul = format!("{label}_output_scale");
+        // The last operation, as operator and operands.
+        let (op, name, left, right) = match a {
+            Activation::Tensor { values, scale, zero } => {
+                let zeros = self.zeros(edit)?;
+                let product =
+                    edit.op("MatMulInteger", &named("quant"), &[values, b, zero, zeros], &[])?;
+                let product = edit.op("Cast", &named("cast"), &[product], &to)?;
+                let scale = edit.op("Mul", &named("scales"), &[scale, scales], &[])?;
+                ("Mul", named("output_scale"), product, scale)
+            }
+            Activation::Row { values, scale, least } => {
+                let sums = self.sums(edit)?;
+                let product = edit.op("MatMulInteger", &named("quant"), &[values, b], &[])?;
+                let product = edit.op("Cast", &named("cast"), &[product], &to)?;
+                let product = edit.op("Mul", &named("weight_scale"), &[product, scales], &[])?;
+                let product = edit.op("Mul", &named("output_scale"), &[product, scale], &[])?;
+                let rest = edit.op("Mul", &named("least"), &[least, sums], &[])?;
+                ("Add", named("output"), product, rest)
+            }
+        };
         match addend {
-            None => last(edit, "Mul", mul, &[sums, scale], output),
+            None => last(edit, op, name, &[left, right], output),
             Some(c) => {
-                let scaled = edit.op("Mul", &mul, &[sums, scale], &[])?;
-                last(edit, "Add", format!("{label}_bias"), &[scaled, c], output)
+                let product = edit.op(op, &name, &[left, right], &[])?;
+                last(edit, "Add", named("bias"), &[product, c], output)
             }
         }
     }
@@ -343,7 +388,7 @@ mod tests {
             .iter()
             .map(|id| g.body.value(*id).ty.as_ref().unwrap().to_string())
             .collect();
-        run(&mut g, &Params::default()).unwrap();
+        run(&mut g, &Params::new([("activations", "tensor")])).unwrap();
         assert_eq!(count(&g, "DynamicQuantizeLinear"), 2, "of x and of the product");
         assert_eq!(count(&g, "MatMulInteger"), 3);
         assert_eq!(count(&g, "Transpose"), 1);
@@ -372,6 +417,24 @@ mod tests {
             .map(|id| g.body.value(*id).ty.as_ref().unwrap().to_string())
             .collect();
         assert_eq!(before, after);
+    }
+
+    #[test]
+    fn rows_of_activations_are_quantized_once_without_zero_points() {
+        for opset in [17, 18] {
+            let mut g = graph(20_000);
+            g.opsets.insert(String::new(), opset);
+            run(&mut g, &Params::default()).unwrap();
+            assert_eq!(count(&g, "Round"), 2, "of x and of the product");
+            assert_eq!(count(&g, "MatMulInteger"), 3);
+            assert_eq!(count(&g, "DynamicQuantizeLinear"), 0);
+            let stored: Vec<&str> = g.body.initializers().map(|(_, v, _)| &*v.name).collect();
+            assert_eq!(stored.iter().filter(|n| n.ends_with("_sum")).count(), 2, "{stored:?}");
+            assert!(!stored.iter().any(|n| n.ends_with("_zero_point")), "{stored:?}");
+            for id in g.body.outputs() {
+                assert!(g.body.value(*id).ty.is_some(), "inferred");
+            }
+        }
     }
 
     #[test]

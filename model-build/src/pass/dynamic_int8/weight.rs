@@ -143,6 +143,35 @@ fn row_ranges(name: &str, weight: &Tensor, width: usize, range: Range) -> Result
     Ok(parts.concat())
 }
 
+/// The sum of each channel's values, times its scale.
+#[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)] // the rounding is the point
+pub(super) fn sums(values: &Tensor, channel: Channel, scales: &[f32]) -> Result<Vec<f32>> {
+    let &[_, columns] = values.shape() else {
+        return Err(Error::bug("only a matrix has sums"));
+    };
+    let width = usize::try_from(columns)
+        .map_err(|_| Error::unsupported("a tensor larger than this machine's memory"))?;
+    let value = |b: &u8| i64::from(b.cast_signed());
+    let parts = read::map_blocks(values, columns, |_, bytes| {
+        let rows = bytes.chunks(width.max(1));
+        Ok(match channel {
+            Channel::Row => rows.map(|row| row.iter().map(value).sum()).collect::<Vec<i64>>(),
+            Channel::Column => rows.fold(vec![0; width], |mut sums, row| {
+                sums.iter_mut().zip(row).for_each(|(sum, b)| *sum += value(b));
+                sums
+            }),
+        })
+    })?;
+    let sums = match channel {
+        Channel::Row => parts.concat(),
+        Channel::Column => parts.into_iter().fold(vec![0; width], |mut sums, part| {
+            sums.iter_mut().zip(part).for_each(|(sum, more)| *sum += more);
+            sums
+        }),
+    };
+    Ok(sums.iter().zip(scales).map(|(sum, s)| (*sum as f64 * f64::from(*s)) as f32).collect())
+}
+
 struct Values {
     source: Tensor,
     scales: Arc<[f32]>,
@@ -212,6 +241,26 @@ mod tests {
 
     fn values(q: &Quantized) -> Vec<i8> {
         q.values.bytes().unwrap().iter().map(|b| b.cast_signed()).collect()
+    }
+
+    #[test]
+    fn sums_are_those_of_the_dequantized_channels() {
+        let (k, n) = (700, 900); // of several blocks
+        let weight = Tensor::from_f32(vec![k, n], &noise(700 * 900)).unwrap();
+        let n = usize::try_from(n).unwrap();
+        for channel in [Channel::Column, Channel::Row] {
+            let q = quantize("w", &weight, channel, Range::Portable).unwrap();
+            let mut expected = vec![0.0; q.scales.len()];
+            for (i, v) in values(&q).into_iter().enumerate() {
+                let at = if channel == Channel::Row { i / n } else { i % n };
+                expected[at] += f64::from(v) * f64::from(q.scales[at]);
+            }
+            let found = sums(&q.values, channel, &q.scales).unwrap();
+            assert_eq!(found.len(), expected.len());
+            for (a, b) in found.iter().zip(&expected) {
+                assert!((f64::from(*a) - b).abs() <= 1e-5 * b.abs().max(1.0), "{a} {b}");
+            }
+        }
     }
 
     #[test]
