@@ -31,8 +31,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!();
     println!("model   accuracy   in the binary   time per image");
     for (name, bytes, run) in [
-        ("fp32", DigitsFp32::bytes().len(), &fp32_run),
-        ("int8", DigitsInt8::bytes().len(), &int8_run),
+        ("fp32", DigitsFp32::bytes()?.len(), &fp32_run),
+        ("int8", DigitsInt8::bytes()?.len(), &int8_run),
     ] {
         println!(
             "{name}    {:6.2} %   {:8.1} kB   {:8.0} µs",
