@@ -228,7 +228,11 @@ fn recipe(target: &Target, facts: &SourceFacts) -> Result<Recipe> {
     if let Some(quantization) = &target.quantization {
         let (QuantizationMethod::Dynamic, QuantizationType::Int8) =
             (quantization.method, quantization.dtype);
-        stages.push(Stage::Pass(&pass::DYNAMIC_INT8, Params::default()));
+        let params = Params::new([
+            ("activations", quantization.activations.name()),
+            ("range", quantization.range.name()),
+        ]);
+        stages.push(Stage::Pass(&pass::DYNAMIC_INT8, params));
     }
     let half = match target.precision {
         Precision::Fp32 => None,

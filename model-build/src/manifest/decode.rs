@@ -8,8 +8,8 @@ use super::reader::{Reader, Value};
 use super::schema::Field;
 use super::text::{printable, quoted, suggest};
 use super::types::{
-    Axis, Embed, Model, POOLING_WORDS, Precision, Quantization, QuantizationMethod,
-    QuantizationType, Runner, Target, Verify, format_words, task_words,
+    Activations, Axis, Embed, Model, POOLING_WORDS, Precision, Quantization, QuantizationMethod,
+    QuantizationType, Runner, Target, Verify, WeightRange, format_words, task_words,
 };
 use crate::arch::{Pooling, Task};
 use crate::error::Result;
@@ -223,12 +223,24 @@ fn precision(value: &Value<'_>) -> Result<Precision> {
 fn quantization(value: &Value<'_>) -> Result<Quantization> {
     if !value.is_table() {
         let dtype = value.word(QuantizationType::WORDS)?;
-        return Ok(Quantization { method: QuantizationMethod::default(), dtype });
+        return Ok(Quantization {
+            method: QuantizationMethod::default(),
+            dtype,
+            activations: Activations::default(),
+            range: WeightRange::default(),
+        });
     }
     let table = Reader::open(value, Quantization::KEYS, "in this table", |_| None)?;
     let method = table.read("method", |v| v.word(QuantizationMethod::WORDS))?.unwrap_or_default();
     let dtype = table.require("type", "type = \"int8\"")?.word(QuantizationType::WORDS)?;
-    Ok(Quantization { method, dtype })
+    let activations = table.read("activations", |v| v.word(Activations::WORDS))?;
+    let range = table.read("range", |v| v.word(WeightRange::WORDS))?;
+    Ok(Quantization {
+        method,
+        dtype,
+        activations: activations.unwrap_or_default(),
+        range: range.unwrap_or_default(),
+    })
 }
 
 fn shapes(value: &Value<'_>) -> Result<BTreeMap<String, Axis>> {

@@ -41,7 +41,12 @@ fn the_example_of_the_documentation_says_what_it_seems_to_say() {
     assert_eq!(server.format.name, "onnx");
     assert_eq!(server.opset_version, Some(17));
     assert_eq!(server.precision, Precision::Fp32);
-    let int8 = Quantization { method: QuantizationMethod::Dynamic, dtype: QuantizationType::Int8 };
+    let int8 = Quantization {
+        method: QuantizationMethod::Dynamic,
+        dtype: QuantizationType::Int8,
+        activations: Activations::Row,
+        range: WeightRange::Portable,
+    };
     assert_eq!(server.quantization, Some(int8));
     assert_eq!(server.shapes["batch"], Axis::Dynamic);
     assert_eq!(server.shapes["sequence"], Axis::Fixed(128));

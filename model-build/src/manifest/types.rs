@@ -117,6 +117,10 @@ table! {
             "method" Kind::Text, "`\"dynamic\"`", QuantizationMethod::infos;
         /// The type of quantized weights.
         pub dtype: QuantizationType = "type" Kind::Text, REQUIRED, QuantizationType::infos;
+        /// What shares a scale among the activations of the method `dynamic`.
+        pub activations: Activations = "activations" Kind::Text, "`\"row\"`", Activations::infos;
+        /// How much of the integer type the weights of the method `dynamic` use.
+        pub range: WeightRange = "range" Kind::Text, "`\"portable\"`", WeightRange::infos;
     }
     bare {
         /// Number of weights that share a scale.
@@ -139,6 +143,31 @@ words! {
         "weight-only" "Weights only; activations stay floating-point.",
         "qat" "Scales that training left in the source.",
     }
+}
+
+words! {
+    /// What shares a scale among dynamically quantized activations.
+    pub enum Activations = Row {
+        /// Each row (token): an outlier in one token costs the others nothing, and the result for a
+        /// sample does not depend on what else is in the batch.
+        Row = "row",
+        /// The whole tensor: `DynamicQuantizeLinear`, for which ONNX Runtime has fused kernels; faster
+        /// and less accurate.
+        Tensor = "tensor",
+    }
+    later {}
+}
+
+words! {
+    /// How much of the integer type quantized weights use.
+    pub enum WeightRange = Portable {
+        /// 7 bits for products, so that the instructions of older x86 processors cannot overflow: the
+        /// same numbers on every machine.
+        Portable = "portable",
+        /// All 8 bits: more accurate, and wrong on x86 processors without VNNI where sums overflow.
+        Full = "full",
+    }
+    later {}
 }
 
 words! {
