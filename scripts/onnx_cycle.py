@@ -422,7 +422,7 @@ def fixtures(folder):
     chosen = [(name, cases[name].model, cases[name].data_sets[0][0]) for name in CHOSEN]
     runnable_rare = {"sparse_initializer_coordinates", "sparse_attribute_flat", "documentation",
                      "ir3_initializer_as_input", "function", "denotations", "dtype_FLOAT16",
-                     "sparse_initializer_flat", "passthrough", "unknown_as_minus_one"}
+                     "sparse_initializer_flat", "unknown_as_minus_one"}
     for name, m in rare():
         arrays = [rng.standard_normal((2, 3)).astype("f")] if name in runnable_rare else None
         chosen.append((name, m, arrays))
