@@ -79,6 +79,8 @@ pub enum Event<'a> {
         job: &'a str,
         /// The numbers.
         measured: &'a Measured,
+        /// What they are held against.
+        bounds: &'a verify::Bounds,
     },
     /// Something the user should know.
     Warning(&'a str),
@@ -117,7 +119,12 @@ pub fn execute(plan: &Plan, store: &Store, report: &mut dyn Report) -> Result<Ve
     let mut engine = Engine { store, report, digests: BTreeMap::new() };
     plan.jobs
         .iter()
-        .map(|job| engine.job(job, plan).map_err(|e| e.target(&job.model, &job.target)))
+        .map(|job| {
+            let named = |e: Error| {
+                if job.target.is_empty() { e } else { e.target(&job.model, &job.target) }
+            };
+            engine.job(job, plan).map_err(named)
+        })
         .collect()
 }
 
@@ -146,15 +153,34 @@ pub fn facts(path: &Path) -> Result<SourceFacts> {
     Ok(SourceFacts { format: found.format, files: found.files, config })
 }
 
-/// The key and ingredients of a job's conversion, without running anything; hashes the source files
-/// whose digest is not known.
-pub fn key_of(
-    job: &Job,
-    store: &Store,
-    report: &mut dyn Report,
-) -> Result<(Key, Vec<(String, String)>)> {
+/// The key of one step of a job, and what it is made of.
+#[derive(Clone, Debug)]
+pub struct StepKey {
+    /// The step: `convert` or `verify`.
+    pub step: &'static str,
+    /// The key.
+    pub key: Key,
+    /// The ingredients, in order: name and canonical value.
+    pub ingredients: Vec<(String, String)>,
+}
+
+/// The keys of a job's steps, in order, without running anything; hashes the source files whose
+/// digest is not known.
+pub fn keys_of(job: &Job, store: &Store, report: &mut dyn Report) -> Result<Vec<StepKey>> {
     let mut engine = Engine { store, report, digests: BTreeMap::new() };
-    engine.key(&job.recipe)
+    let (key, ingredients) = engine.key(&job.recipe)?;
+    let mut keys = vec![StepKey { step: "convert", key, ingredients }];
+    if let Some(step) = &job.verify {
+        keys.push(engine.verify_keys(step, &key)?.verify);
+    }
+    Ok(keys)
+}
+
+/// The keys that an accuracy check needs, and what runs it.
+struct VerifyKeys {
+    verify: StepKey,
+    reference: StepKey,
+    runner: String,
 }
 
 /// More than the numbers of any graph's outputs take.
@@ -212,13 +238,18 @@ impl Engine<'_> {
         let name = job.name();
         let (key, ingredients) = self.key(&job.recipe)?;
         let manifest = absolute(&plan.manifest);
-        self.store.remember(&subject(&manifest, job), &key, &ingredients);
+        self.store.remember(&subject(&manifest, job, "convert"), &key, &ingredients);
         let record = self.step(&name, "convert", &key, &job.recipe.summary(), |engine| {
             engine.convert(&name, &job.recipe, ingredients)
         })?;
         let measured = match &job.verify {
             None => None,
-            Some(step) => Some(self.verify(&name, step, &key, &record)?),
+            Some(step) => {
+                let keys = self.verify_keys(step, &key)?;
+                let subject = subject(&manifest, job, "verify");
+                self.store.remember(&subject, &keys.verify.key, &keys.verify.ingredients);
+                Some(self.verify(&name, step, keys, &record)?)
+            }
         };
         Ok(Artifact { model: job.model.clone(), target: job.target.clone(), key, record, measured })
     }
@@ -288,20 +319,14 @@ impl Engine<'_> {
         Ok(Record { step: "convert".to_owned(), ingredients, files, info })
     }
 
-    fn verify(
-        &mut self,
-        job: &str,
-        step: &VerifyStep,
-        artifact_key: &Key,
-        artifact: &Record,
-    ) -> Result<Measured> {
-        let identity = verify::runner_identity(runner(step.spec.runner))?;
+    fn verify_keys(&mut self, step: &VerifyStep, artifact: &Key) -> Result<VerifyKeys> {
+        let runner = self.runner_identity(runner(step.spec.runner))?;
         let (reference_key, reference_ingredients) = self.key(&step.reference)?;
         let mut key = KeyBuilder::new("verify");
-        key.ingredient("artifact", &artifact_key.to_string());
+        key.ingredient("artifact", &artifact.to_string());
         key.ingredient("reference", &reference_key.to_string());
         key.ingredient("revision", &verify::REVISION.to_string());
-        key.ingredient("runner", &identity);
+        key.ingredient("runner", &runner);
         match &step.spec.inputs {
             Some(path) => {
                 let digest = self.digest(path)?;
@@ -313,10 +338,38 @@ impl Engine<'_> {
             }
         }
         let (key, ingredients) = key.finish();
-        let record = self.step(job, "verify", &key, &identity, |engine| {
+        Ok(VerifyKeys {
+            verify: StepKey { step: "verify", key, ingredients },
+            reference: StepKey {
+                step: "reference",
+                key: reference_key,
+                ingredients: reference_ingredients,
+            },
+            runner,
+        })
+    }
+
+    /// What would run graphs; opens the library it comes from only when that is not the file it was.
+    fn runner_identity(&self, choice: verify::RunnerChoice) -> Result<String> {
+        let find = || verify::runner_identity(choice);
+        match verify::runner_library(choice) {
+            Some(library) => self.store.remembered("runner", &library, find),
+            None => find(),
+        }
+    }
+
+    fn verify(
+        &mut self,
+        job: &str,
+        step: &VerifyStep,
+        keys: VerifyKeys,
+        artifact: &Record,
+    ) -> Result<Measured> {
+        let VerifyKeys { verify: StepKey { key, ingredients, .. }, reference, runner } = keys;
+        let record = self.step(job, "verify", &key, &runner, |engine| {
             let summary = step.reference.summary();
-            let reference = engine.step(job, "reference", &reference_key, &summary, |engine| {
-                engine.convert(job, &step.reference, reference_ingredients)
+            let reference = engine.step(job, "reference", &reference.key, &summary, |engine| {
+                engine.convert(job, &step.reference, reference.ingredients)
             })?;
             let reference = engine.store.unfold(&reference)?;
             let artifact = engine.store.unfold(artifact)?;
@@ -328,8 +381,9 @@ impl Engine<'_> {
         let text = fsx::read_small(&self.store.object_path(&file.digest), LONGEST_MEASURED)?;
         let measured: Measured = serde_json::from_slice(&text)
             .map_err(|e| Error::bug(format!("a verify record cannot be read: {e}")))?;
-        self.report.event(&Event::Measured { job, measured: &measured });
-        for warning in verify::check(&measured, &bounds(&step.spec))? {
+        let bounds = bounds(&step.spec);
+        self.report.event(&Event::Measured { job, measured: &measured, bounds: &bounds });
+        for warning in verify::check(&measured, &bounds)? {
             self.report.event(&Event::Warning(&format!("{job}: {warning}")));
         }
         Ok(measured)
@@ -349,9 +403,9 @@ impl Engine<'_> {
     }
 }
 
-/// What the conversions of a job are remembered under, for `why`. `manifest` is absolute.
-pub fn subject<'a>(manifest: &'a Path, job: &'a Job) -> Subject<'a> {
-    Subject { manifest, model: &job.model, target: &job.target, step: "convert" }
+/// What a step of a job is remembered under, for `why`. `manifest` is absolute.
+pub fn subject<'a>(manifest: &'a Path, job: &'a Job, step: &'a str) -> Subject<'a> {
+    Subject { manifest, model: &job.model, target: &job.target, step }
 }
 
 /// A manifest's path as [`subject`] wants it.

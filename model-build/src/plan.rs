@@ -42,7 +42,7 @@ pub struct Plan {
 pub struct Job {
     /// The model's name.
     pub model: String,
-    /// The target's name.
+    /// The target's name; empty for a job that no manifest declares.
     pub target: String,
     /// How the artifact is made.
     pub recipe: Recipe,
@@ -53,9 +53,12 @@ pub struct Job {
 }
 
 impl Job {
-    /// `model.target`, as `include_model!` and messages call it.
+    /// `model.target`, as `include_model!` and messages call it; `model` without a target.
     pub fn name(&self) -> String {
-        format!("{}.{}", self.model, self.target)
+        match self.target.as_str() {
+            "" => self.model.clone(),
+            target => format!("{}.{target}", self.model),
+        }
     }
 }
 

@@ -11,6 +11,7 @@
 
 mod gc;
 pub mod key;
+mod memo;
 mod object;
 pub mod stat;
 pub mod store;

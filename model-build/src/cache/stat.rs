@@ -80,18 +80,28 @@ impl StatIndex {
 
     /// The digest entered for a subject, if its stat is still the same.
     pub(super) fn get(&self, subject: &[u8], stat: &Stat) -> Option<Digest> {
+        self.get_word(subject, stat)?.parse().ok()
+    }
+
+    /// The word entered for a subject, if its stat is still the same.
+    pub(super) fn get_word(&self, subject: &[u8], stat: &Stat) -> Option<String> {
         let name = blake3::hash(subject);
         let entry = fsx::read_small(&self.entry_path(&name), ENTRY_CAP).ok()?;
         let (text, check) = std::str::from_utf8(&entry).ok()?.rsplit_once(' ')?;
-        let (fields, digest) = text.rsplit_once(' ')?;
+        let (fields, word) = text.rsplit_once(' ')?;
         let good = check == checksum(&name, text) && fields == describe(stat);
-        good.then(|| digest.parse().ok()).flatten()
+        good.then(|| word.to_owned())
     }
 
     /// Enters a digest. A folder that cannot be written is no error: the entry is then missing.
     pub(super) fn put(&self, subject: &[u8], stat: &Stat, digest: Digest) {
+        self.put_word(subject, stat, &digest.to_string());
+    }
+
+    /// Enters a word, which has no spaces in it and is a few hundred bytes long at most.
+    pub(super) fn put_word(&self, subject: &[u8], stat: &Stat, word: &str) {
         let name = blake3::hash(subject);
-        let text = format!("{} {digest}", describe(stat));
+        let text = format!("{} {word}", describe(stat));
         let entry = format!("{text} {}", checksum(&name, &text));
         let dest = self.entry_path(&name);
         let write = || {
@@ -130,7 +140,7 @@ fn checksum(name: &blake3::Hash, text: &str) -> String {
 
 /// Whether a change that comes after this moment is sure to leave other time stamps than `stat`'s.
 /// Sleeps up to [`FINE`] when that makes it so.
-fn settle(stat: &Stat) -> bool {
+pub(super) fn settle(stat: &Stat) -> bool {
     let changed = if stat.ctime_ns == 0 { stat.mtime_ns } else { stat.ctime_ns };
     // A time stamp with digits below the millisecond comes from a file system that has them.
     let step = if changed % 1_000_000 == 0 { COARSE } else { FINE };

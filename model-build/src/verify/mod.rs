@@ -31,6 +31,12 @@ use crate::error::{Error, Result};
 /// Bumped when the numbers of [`measure`] change for the same files, inputs and runner.
 pub const REVISION: u32 = 1;
 
+/// The file that [`runner_identity`] would open for a choice, where there is one and its place is
+/// known without asking the system's loader: as long as it is the same file, so is the identity.
+pub fn runner_library(choice: RunnerChoice) -> Option<std::path::PathBuf> {
+    runner::library(choice)
+}
+
 /// What would run the graphs: name, version and optimization level, for a cache key. Opens the
 /// library of ONNX Runtime (a few milliseconds) when the choice comes to it, and no model.
 pub fn runner_identity(choice: RunnerChoice) -> Result<String> {

@@ -67,6 +67,12 @@ fn candidates() -> Vec<PathBuf> {
     found
 }
 
+/// The library that would be tried first, where that is a file and not a name for the system's
+/// loader.
+pub(super) fn first_file() -> Option<PathBuf> {
+    candidates().into_iter().next().filter(|path| path.is_absolute() && fsx::is_file(path))
+}
+
 impl OnnxRuntime {
     /// Finds the library; a [`Tool`](crate::ErrorKind::Tool) error says how to get it. Looks once
     /// per process.

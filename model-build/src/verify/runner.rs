@@ -72,6 +72,19 @@ pub(super) fn choose(choice: RunnerChoice) -> Result<Box<dyn Runner>> {
     }
 }
 
+/// The library file that [`choose`] would open, if it is known without opening it.
+#[cfg(feature = "ort")]
+pub(super) fn library(choice: RunnerChoice) -> Option<PathBuf> {
+    match choice {
+        RunnerChoice::Rten => None,
+        RunnerChoice::OnnxRuntime | RunnerChoice::Auto => super::onnxruntime::first_file(),
+    }
+}
+#[cfg(not(feature = "ort"))]
+pub(super) fn library(_: RunnerChoice) -> Option<PathBuf> {
+    None
+}
+
 #[cfg(feature = "ort")]
 fn onnxruntime() -> Result<Box<dyn Runner>> {
     Ok(Box::new(super::onnxruntime::OnnxRuntime::find()?))

@@ -6,7 +6,8 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::Context;
-use super::report::size;
+use super::text::{count, size, table};
+use crate::cache::{GcReport, Store};
 use crate::error::{Error, Result};
 
 #[derive(clap::Args)]
@@ -17,90 +18,115 @@ pub(super) struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Show how much is stored where
+    /// Show how much is stored, and where
     Stats,
-    /// Drop what has not been used for long, then the oldest until the rest fits
+    /// Drop what was not used for long, then the least recently used until the rest fits
     Gc {
-        /// Keep at most this much, such as 20GB
+        /// Keep at most this much, such as 20GB or 500MB
         #[arg(long, value_name = "SIZE")]
         max_size: Option<String>,
-        /// Drop what has not been used for this long, such as 30d or 12h
+        /// Drop what was not used for this long, such as 12h, 30d or 2w
         #[arg(long, value_name = "AGE", default_value = "30d")]
         max_age: String,
     },
-    /// Read every object and drop the damaged ones
+    /// Read everything and drop what is damaged
     Verify,
-    /// Drop everything
+    /// Drop everything that no process uses
     Clear,
 }
 
-pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
+pub(super) fn run(args: &Args, context: &mut Context) -> Result<()> {
     let store = context.store()?;
-    let (text, object) = match &args.command {
-        Command::Stats => {
-            let s = store.stats();
-            let text = format!(
-                "{}\n{} in {} objects, {} records\n",
-                store.root().display(),
-                size(s.bytes),
-                s.objects,
-                s.records
-            );
-            let root = store.root();
-            (
-                text,
-                json!({ "event": "cache-stats", "root": root, "bytes": s.bytes, "objects": s.objects, "records": s.records }),
-            )
-        }
+    match &args.command {
+        Command::Stats => stats(&store, context),
         Command::Gc { max_size, max_age } => {
             let max_size = max_size.as_deref().map(parse_size).transpose()?;
             let s = store.gc(max_size, Some(parse_age(max_age)?))?;
-            let mut text = format!(
-                "dropped {} records and {} objects ({}), ",
-                s.records,
-                s.objects,
-                size(s.freed)
+            let text = format!("{}, kept {}", dropped(&s), size(s.kept));
+            context.ui.result(
+                &text,
+                "cache-gc",
+                &json!({
+                    "records": s.records, "objects": s.objects, "freed": s.freed, "kept": s.kept,
+                    "in_use": s.in_use,
+                }),
             );
-            text.push_str(&format!("{} kept\n", size(s.kept)));
-            if s.in_use > 0 {
-                text.push_str(&format!("{} objects are in use and stay\n", s.in_use));
-            }
-            (
-                text,
-                json!({ "event": "cache-gc", "records": s.records, "objects": s.objects, "freed": s.freed, "kept": s.kept, "in_use": s.in_use }),
-            )
+            note_in_use(&s, context);
         }
         Command::Verify => {
-            let s = store.verify(&mut |_| {})?;
+            let total = store.stats().bytes;
+            let mut done = 0;
+            let s = store.verify(&mut |bytes| {
+                done += bytes;
+                context.ui.reading("the cache", done, total);
+            })?;
             let mut text = String::new();
             for (path, why) in &s.dropped {
                 text.push_str(&format!("dropped {}: {why}\n", path.display()));
             }
-            text.push_str(&format!(
-                "{} objects ({}) and {} records read, {} damaged\n",
-                s.objects,
-                size(s.bytes),
-                s.records,
-                s.dropped.len()
-            ));
-            (
-                text,
-                json!({ "event": "cache-verify", "objects": s.objects, "bytes": s.bytes, "records": s.records, "dropped": s.dropped }),
-            )
+            let (objects, records) = (count(s.objects, "object"), count(s.records, "record"));
+            let damaged = match s.dropped.len() {
+                0 => "nothing is damaged".to_owned(),
+                n => format!("{n} damaged and dropped; they are made anew when they are needed"),
+            };
+            text.push_str(&format!("read {objects} ({}) and {records}: {damaged}", size(s.bytes)));
+            let dropped: Vec<_> =
+                s.dropped.iter().map(|(path, why)| (path.to_string_lossy(), why)).collect();
+            context.ui.result(
+                &text,
+                "cache-verify",
+                &json!({ "objects": s.objects, "bytes": s.bytes, "records": s.records, "dropped": dropped }),
+            );
         }
         Command::Clear => {
             let s = store.clear()?;
-            let text = format!(
-                "dropped {} records and {} objects ({})\n",
-                s.records,
-                s.objects,
-                size(s.freed)
+            context.ui.result(
+                &dropped(&s),
+                "cache-clear",
+                &json!({ "records": s.records, "objects": s.objects, "freed": s.freed, "in_use": s.in_use }),
             );
-            (text, json!({ "event": "cache-clear", "freed": s.freed }))
+            note_in_use(&s, context);
         }
-    };
-    context.ui.result(&text, &object);
+    }
     Ok(())
+}
+
+fn stats(store: &Store, context: &mut Context) {
+    let s = store.stats();
+    let row = |name: &str, value: String| vec![name.to_owned(), value];
+    let mut rows = vec![
+        row("folder", store.root().display().to_string()),
+        row("objects", format!("{} ({})", s.objects, size(s.bytes))),
+        row("records", s.records.to_string()),
+    ];
+    if s.temporary > 0 {
+        rows.push(row("unfinished", size(s.temporary)));
+    }
+    if !store.is_writable() {
+        rows.push(row("writable", "no".to_owned()));
+    }
+    context.ui.result(
+        &table(&rows),
+        "cache-stats",
+        &json!({
+            "root": store.root().to_string_lossy(), "bytes": s.bytes, "objects": s.objects,
+            "records": s.records, "temporary": s.temporary, "writable": store.is_writable(),
+        }),
+    );
+}
+
+fn dropped(s: &GcReport) -> String {
+    let (objects, records) = (count(s.objects, "object"), count(s.records, "record"));
+    format!("dropped {objects} ({}) and {records}", size(s.freed))
+}
+
+fn note_in_use(s: &GcReport, context: &mut Context) {
+    if s.in_use > 0 {
+        let objects = count(s.in_use, "object");
+        context
+            .ui
+            .warning(&format!("{objects} of running builds stayed; run this again after them"));
+    }
 }
 
 /// `20GB`, `500 MB`, `1GiB`, `123` (bytes).

@@ -5,116 +5,107 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::Context;
-use super::report::{nice, size};
+use super::build::files;
+use super::flags::TargetFlags;
+use super::report::nice;
+use super::text::{size, table};
 use crate::error::{Error, Result};
 use crate::execute;
 use crate::format;
+use crate::fsx;
 use crate::manifest;
 use crate::plan::{self, Plan};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// The source: a checkpoint folder or a model file
+    /// The model: the folder of a checkpoint, or a model file
     src: PathBuf,
-    /// The file to write; its ending gives the format unless --format does
+    /// The file to write; its ending tells the format
     dst: PathBuf,
-    /// Overwrite DST if it is there
+    /// Replace DST if it is there
     #[arg(short, long)]
     force: bool,
-    /// Format of the artifact [default: by the ending of DST]
-    #[arg(long)]
-    format: Option<String>,
-    /// ONNX opset, such as 17
-    #[arg(long, value_name = "N")]
-    opset_version: Option<String>,
-    /// fp32, fp16 or bf16
-    #[arg(long)]
-    precision: Option<String>,
-    /// Quantization, such as int8
-    #[arg(long)]
-    quantization: Option<String>,
-    /// Fixed axes, such as `batch=1,sequence=128`
-    #[arg(long, value_name = "AXIS=N,…")]
-    shapes: Option<String>,
-    /// What a checkpoint is lowered to do, such as feature-extraction
-    #[arg(long)]
-    task: Option<String>,
-    /// none, mean or cls
-    #[arg(long)]
-    pooling: Option<String>,
-    /// Whether pooled vectors get length 1
-    #[arg(long, value_name = "BOOL")]
-    normalize: Option<String>,
-    /// Bounds, such as `cosine=0.999,max-abs=0.01`
-    #[arg(long, value_name = "BOUND=X,…")]
-    verify: Option<String>,
+    #[command(flatten)]
+    target: TargetFlags,
 }
 
 pub(super) fn run(args: &Args, context: &mut Context) -> Result<()> {
-    if crate::fsx::stat_if_exists(&args.dst)?.is_some() && !args.force {
-        return Err(Error::manifest("the file to write is there already")
-            .file(&args.dst)
-            .hint("pass --force to replace it"));
+    let dst = &args.dst;
+    let name = match dst.file_name() {
+        Some(name) if !fsx::is_dir(dst) => name.to_string_lossy().into_owned(),
+        _ => {
+            return Err(Error::manifest("the file to write is a folder")
+                .file(dst)
+                .hint(format!("give the file's name too: {}", nice(&dst.join("model.onnx")))));
+        }
+    };
+    let mut given = args.target.given()?;
+    let format;
+    if given.iter().all(|(key, _)| *key != "format") {
+        format = format_of(dst)?;
+        given.push(("format", &format));
     }
-    let format = args.format.clone().map_or_else(|| format_of(&args.dst), Ok)?;
-    let given: Vec<(&str, &str)> = [
-        ("format", Some(&format)),
-        ("opset-version", args.opset_version.as_ref()),
-        ("precision", args.precision.as_ref()),
-        ("quantization", args.quantization.as_ref()),
-        ("shapes", args.shapes.as_ref()),
-        ("task", args.task.as_ref()),
-        ("pooling", args.pooling.as_ref()),
-        ("normalize", args.normalize.as_ref()),
-        ("verify", args.verify.as_ref()),
-    ]
-    .into_iter()
-    .filter_map(|(key, value)| Some((key, value?.as_str())))
-    .collect();
     let target = manifest::target_from_flags("convert", &given)?;
-    let facts = execute::facts(&args.src)?;
-    let name = args.src.file_name().map_or_else(|| "model".into(), |n| n.to_string_lossy());
-    let mut job = plan::job(&name, &target, &facts)?;
-    if let Some(file_name) = args.dst.file_name() {
-        job.recipe.file_name = file_name.to_string_lossy().into_owned();
+    if fsx::stat_if_exists(dst)?.is_some() && !args.force {
+        return Err(exists(dst));
     }
-    let plan = Plan { manifest: args.dst.clone(), jobs: vec![job] };
+    let facts = execute::facts(&args.src)?;
+    let mut job = plan::job(&name, &target, &facts)?;
+    job.target = String::new();
+    job.recipe.file_name.clone_from(&name);
+    let plan = Plan { manifest: dst.clone(), jobs: vec![job] };
     let store = context.store()?;
     let artifact = execute::execute(&plan, &store, &mut context.ui)?
         .pop()
         .ok_or_else(|| Error::bug("no artifact came of one job"))?;
-    let dir = args.dst.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    crate::fsx::create_dir_all(dir)?;
-    let mut text = String::new();
-    for file in &artifact.record.files {
-        let to = dir.join(&file.name);
-        crate::fsx::copy(&store.object_path(&file.digest), &to)?;
-        text.push_str(&format!("{} ({})\n", nice(&to), size(file.len)));
+    let dir = dst.parent().unwrap_or(Path::new(""));
+    let all = &artifact.record.files;
+    if !args.force {
+        let others = all.iter().skip(1).map(|f| dir.join(&f.name));
+        for other in others {
+            if fsx::stat_if_exists(&other)?.is_some() {
+                return Err(exists(&other));
+            }
+        }
     }
-    context.ui.result(
-        &text,
-        &json!({ "event": "converted", "dst": args.dst, "files": artifact.record.files }),
-    );
+    if !dir.as_os_str().is_empty() {
+        fsx::create_dir_all(dir)?;
+    }
+    let mut rows = Vec::new();
+    // The main file comes last: whoever finds it finds the others too.
+    for file in all.iter().rev() {
+        let to = dir.join(&file.name);
+        fsx::copy(&store.object_path(&file.digest), &to)?;
+        rows.insert(0, vec![nice(&to), size(file.len), file.digest.to_string()]);
+    }
+    let fields = json!({
+        "dst": dst.to_string_lossy(), "key": artifact.key.to_string(),
+        "files": files(all, Some(dir), &store),
+    });
+    context.ui.result(&table(&rows), "converted", &fields);
     Ok(())
 }
 
+fn exists(path: &Path) -> Error {
+    Error::manifest("the file to write is there already")
+        .file(path)
+        .hint("pass `--force` to replace it")
+}
+
+/// The format that a file's ending stands for.
 fn format_of(dst: &Path) -> Result<String> {
     let ending = dst.extension().map(|e| e.to_string_lossy().into_owned()).unwrap_or_default();
-    format::ALL
-        .iter()
-        .find(|f| f.write.is_some() && f.extensions.contains(&ending.as_str()))
-        .map(|f| f.name.to_owned())
-        .ok_or_else(|| {
-            let known: Vec<String> = format::ALL
-                .iter()
-                .filter(|f| f.write.is_some())
-                .flat_map(|f| f.extensions)
-                .map(|e| format!(".{e}"))
-                .collect();
-            Error::manifest(format!(
-                "the ending `.{ending}` stands for no format that can be written"
-            ))
-            .file(dst)
-            .hint(format!("end the name in {}, or pass --format", known.join(" or ")))
-        })
+    let written = || format::ALL.iter().filter(|f| f.write.is_some());
+    if let Some(found) = written().find(|f| f.extensions.contains(&ending.as_str())) {
+        return Ok(found.name.to_owned());
+    }
+    let message = match ending.as_str() {
+        "" => "the name of the file to write has no ending that tells its format".to_owned(),
+        ending => format!("the ending `.{ending}` stands for no format that can be written"),
+    };
+    let known: Vec<String> =
+        written().flat_map(|f| f.extensions).map(|e| format!(".{e}")).collect();
+    Err(Error::manifest(message)
+        .file(dst)
+        .hint(format!("end it in {}, or pass `--format`", known.join(" or "))))
 }

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use serde_json::{Value as Json, json};
 
 use super::Context;
-use super::report::{size, table};
+use super::text::{size, table};
 use crate::error::{Error, Result};
 use crate::execute;
+use crate::fsx;
 use crate::hub::{Checkpoint, Graph, Hub, Tensor};
 use crate::record::Port;
 
@@ -24,17 +25,21 @@ pub(super) struct Args {
     nodes: bool,
 }
 
-pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
+pub(super) fn run(args: &Args, context: &mut Context) -> Result<()> {
     let facts = execute::facts(&args.path)?;
     let read = facts.format.read.ok_or_else(|| Error::bug("a source format without a reader"))?;
     let hub = read(&facts.files)?;
-    let mut rows =
-        vec![row("format", facts.format.name), row("files", &facts.files.names.join(", "))];
-    let object = match &hub {
+    let bytes = facts.files.names.iter().map(|n| fsx::stat(&facts.files.path(n)).map(|s| s.len));
+    let bytes: u64 = bytes.sum::<Result<u64>>()?;
+    let files = format!("{} ({})", facts.files.names.join(", "), size(bytes));
+    let mut rows = vec![row("format", facts.format.name), row("files", &files)];
+    let mut fields = match &hub {
         Hub::Checkpoint(c) => checkpoint(c, args, &mut rows),
         Hub::Graph(g) => graph(g, args, &mut rows),
     };
-    context.ui.result(&table(&rows), &object);
+    fields["format"] = facts.format.name.into();
+    fields["files"] = facts.files.names.into();
+    context.ui.result(&table(&rows), "inspected", &fields);
     Ok(())
 }
 
@@ -85,9 +90,13 @@ fn checkpoint(c: &Checkpoint, args: &Args, rows: &mut Vec<Vec<String>>) -> Json 
         tensor_rows(tensors(), rows);
     }
     json!({
-        "event": "inspected", "kind": "checkpoint", "model_type": model_type,
-        "parameters": parameters, "tensors": tensor_json(tensors()),
-        "assets": c.assets.keys().collect::<Vec<_>>(),
+        "kind": "checkpoint", "parameters": parameters, "tensors": tensor_json(tensors()),
+        "checkpoint": {
+            "model_type": c.config.get("model_type"),
+            "architectures": c.config.get("architectures"),
+            "assets": c.assets.keys().collect::<Vec<_>>(),
+        },
+        "graph": null,
     })
 }
 
@@ -138,8 +147,12 @@ fn graph(g: &Graph, args: &Args, rows: &mut Vec<Vec<String>>) -> Json {
         }
     }
     json!({
-        "event": "inspected", "kind": "graph", "opsets": g.opsets, "ir_version": g.ir_version,
-        "inputs": inputs, "outputs": outputs, "parameters": parameters, "ops": ops,
-        "metadata": g.metadata, "tensors": tensor_json(weights()),
+        "kind": "graph", "parameters": parameters, "tensors": tensor_json(weights()),
+        "checkpoint": null,
+        "graph": {
+            "producer": format!("{} {}", g.producer, g.producer_version).trim(),
+            "ir_version": g.ir_version, "opsets": g.opsets, "inputs": inputs, "outputs": outputs,
+            "ops": ops, "metadata": g.metadata,
+        },
     })
 }

@@ -1,95 +1,177 @@
-//! What people and machines see of a running build: lines, a progress bar, JSON messages.
+//! What people and machines see of a running command: results on standard output; progress,
+//! warnings and errors on standard error, or all of it as JSON lines on standard output.
 
-use std::io::IsTerminal;
-use std::path::Path;
-use std::time::Duration;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
+use super::json;
+use super::text::{accuracy, size, speed, time};
+use crate::env;
 use crate::error::Error;
 use crate::execute::{Event, Report};
-use crate::verify::Measured;
+use crate::fsx;
+
+pub(super) const GOOD: Style = AnsiColor::Green.on_default().bold();
+const BUSY: Style = AnsiColor::Cyan.on_default().bold();
+pub(super) const BAD: Style = AnsiColor::Red.on_default().bold();
+pub(super) const NOTE: Style = AnsiColor::Yellow.on_default().bold();
+
+/// Files from this size on are shown while they are read.
+const LONG_READ: u64 = 64 << 20;
+/// The least time between two `progress` lines.
+const PROGRESS: Duration = Duration::from_millis(100);
 
 /// The terminal (or the pipe) the tool talks to.
 pub(super) struct Ui {
     json: bool,
     quiet: bool,
     verbose: bool,
+    /// Whether standard error is a terminal on which a line can be drawn over.
+    bars: bool,
     bar: Option<ProgressBar>,
+    /// The steps that run, the innermost last.
+    running: Vec<Running>,
+    reading: Option<Reading>,
+    last_progress: Option<Instant>,
+    made: usize,
+    /// Whether the numbers that come next were measured just now.
+    measured: bool,
+    /// Why standard output could not be written.
+    broken: Option<std::io::Error>,
 }
 
-const GOOD: Style = AnsiColor::Green.on_default().bold();
-const BAD: Style = AnsiColor::Red.on_default().bold();
-const NOTE: Style = AnsiColor::Yellow.on_default().bold();
+struct Running {
+    word: &'static str,
+    text: String,
+}
+
+/// A file that is being read.
+struct Reading {
+    path: PathBuf,
+    done: u64,
+    total: u64,
+}
 
 impl Ui {
     pub(super) fn new(json: bool, quiet: bool, verbose: bool) -> Self {
-        Self { json, quiet, verbose, bar: None }
+        let dumb = env::var("TERM").is_some_and(|term| term == "dumb");
+        let bars = !json && !quiet && !dumb && std::io::stderr().is_terminal();
+        Self {
+            json,
+            quiet,
+            verbose,
+            bars,
+            bar: None,
+            running: Vec::new(),
+            reading: None,
+            last_progress: None,
+            made: 0,
+            measured: false,
+            broken: None,
+        }
     }
+
     pub(super) fn verbose(&self) -> bool {
         self.verbose
     }
 
-    /// The result of a subcommand: text for people or one JSON object for machines.
-    pub(super) fn result(&self, text: &str, object: &Json) {
+    /// Whether messages are JSON lines.
+    pub(super) fn json(&self) -> bool {
+        self.json
+    }
+
+    /// How many conversions were run.
+    pub(super) fn made(&self) -> usize {
+        self.made
+    }
+
+    /// The result of a subcommand: text for people, or the event of that name for machines.
+    pub(super) fn result(&mut self, text: &str, event: &str, fields: &Json) {
+        self.clear();
         if self.json {
-            println!("{object}");
+            self.out(&json::line(event, fields));
         } else if !text.is_empty() {
-            anstream::println!("{}", text.trim_end());
+            self.out(text.trim_end());
+        }
+    }
+
+    /// Lines for people on standard output.
+    pub(super) fn text(&mut self, text: &str) {
+        self.clear();
+        self.out(text.trim_end());
+    }
+
+    /// An event that is a result, for machines.
+    pub(super) fn measured(&mut self, event: &Event<'_>) {
+        self.out(&json::of_event(event));
+    }
+
+    /// A line on standard output.
+    fn out(&mut self, line: &str) {
+        let mut out = anstream::stdout().lock();
+        if let Err(error) = writeln!(out, "{line}").and_then(|()| out.flush())
+            && self.broken.is_none()
+        {
+            self.broken = Some(error);
+        }
+    }
+
+    /// The error for results that could not be written, except to a reader that went away.
+    pub(super) fn finish(&mut self) -> Result<(), Error> {
+        self.clear();
+        match self.broken.take() {
+            Some(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+                Err(Error::io("write the result", Path::new("standard output"), e))
+            }
+            _ => Ok(()),
         }
     }
 
     /// A line of progress for people: a right-aligned green word and what it is about.
     pub(super) fn status(&self, word: &str, text: &str) {
-        self.line(GOOD, word, text);
-    }
-
-    fn line(&self, style: Style, word: &str, text: &str) {
-        if self.json || self.quiet {
-            return;
-        }
-        let print = || anstream::eprintln!("{style}{word:>12}{style:#} {text}");
-        match &self.bar {
-            Some(bar) => bar.suspend(print),
-            None => print(),
+        if !self.json && !self.quiet {
+            self.print(&format!("{GOOD}{word:>12}{GOOD:#} {text}"));
         }
     }
 
-    pub(super) fn warning(&self, text: &str) {
+    pub(super) fn warning(&mut self, text: &str) {
         if self.json {
-            println!("{}", json!({ "event": "warning", "message": text }));
+            self.out(&json::of_event(&Event::Warning(text)));
         } else {
-            self.line(NOTE, "warning", text);
+            self.print(&format!("{NOTE}warning:{NOTE:#} {text}"));
         }
     }
 
     pub(super) fn error(&mut self, error: &Error) {
         self.clear();
         if self.json {
-            let place = error.place();
-            println!(
-                "{}",
-                json!({
-                    "event": "error", "kind": error.kind().as_str(), "message": error.message(),
-                    "model": place.model, "target": place.target, "step": place.step,
-                    "file": place.file, "item": place.item, "hints": error.hints(),
-                    "rendered": error.report(),
-                })
-            );
+            self.out(&json::of_error(error));
             return;
         }
         for line in error.report().lines() {
             let (style, word) = match line {
                 l if l.starts_with("error:") => (BAD, "error:"),
-                l if l.starts_with("hint:") => (GOOD, "hint:"),
+                l if l.starts_with("hint:") => (BUSY, "hint:"),
                 l => {
-                    anstream::eprintln!("{l}");
+                    self.print(l);
                     continue;
                 }
             };
-            anstream::eprintln!("{style}{word}{style:#}{}", &line[word.len()..]);
+            self.print(&format!("{style}{word}{style:#}{}", &line[word.len()..]));
+        }
+    }
+
+    /// Lines on standard error, above the bar. Nobody is told when nobody reads them.
+    fn print(&self, text: &str) {
+        let print = || drop(writeln!(anstream::stderr().lock(), "{text}"));
+        match &self.bar {
+            Some(bar) => bar.suspend(print),
+            None => print(),
         }
     }
 
@@ -99,130 +181,177 @@ impl Ui {
         }
     }
 
-    fn start_bar(&mut self, job: &str) {
-        if self.json || self.quiet || !std::io::stderr().is_terminal() {
+    /// A line that lasts as long as a piece of work; [`Ui::advance`] makes a bar of it.
+    fn show(&mut self, word: &str, text: &str) {
+        self.clear();
+        if !self.bars {
             return;
         }
-        let template = "{msg:>12} {bar:28} {bytes}/{total_bytes} {bytes_per_sec} {eta} left";
-        let style = ProgressStyle::with_template(template)
-            .unwrap_or_else(|_| ProgressStyle::default_bar())
-            .progress_chars("=> ");
-        let bar = ProgressBar::new(0).with_style(style).with_message(job.to_owned());
-        bar.enable_steady_tick(Duration::from_millis(100));
+        let bar = ProgressBar::new_spinner()
+            .with_style(style("{prefix} {wide_msg}"))
+            .with_prefix(self.busy(word))
+            .with_message(text.to_owned());
+        bar.tick();
+        bar.enable_steady_tick(Duration::from_millis(200));
         self.bar = Some(bar);
+    }
+
+    fn busy(&self, word: &str) -> String {
+        match anstream::AutoStream::choice(&std::io::stderr()) {
+            anstream::ColorChoice::Never => format!("{word:>12}"),
+            _ => format!("{BUSY}{word:>12}{BUSY:#}"),
+        }
+    }
+
+    fn advance(&self, done: u64, total: u64) {
+        let Some(bar) = &self.bar else { return };
+        if bar.length() != Some(total) {
+            bar.set_length(total);
+            bar.set_style(style(
+                "{prefix} {msg} [{bar:24}] {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec}, {eta} left",
+            ));
+        }
+        bar.set_position(done);
+    }
+
+    /// Shows how much of something is read, on a terminal.
+    pub(super) fn reading(&mut self, what: &str, done: u64, total: u64) {
+        if self.bar.is_none() {
+            self.show("Reading", what);
+        }
+        self.advance(done, total);
+    }
+
+    fn started(&mut self, step: &str, job: &str, summary: &str) {
+        let (word, text) = match step {
+            "verify" => ("Verifying", format!("{job} in {summary}")),
+            "reference" => ("Converting", format!("the reference of {job} ({summary})")),
+            _ => ("Converting", format!("{job} ({summary})")),
+        };
+        if !self.bars || self.verbose {
+            self.status(word, &text);
+        }
+        let text = match step {
+            "verify" => text,
+            "reference" => format!("the reference of {job}"),
+            _ => job.to_owned(),
+        };
+        self.show(word, &text);
+        self.running.push(Running { word, text });
+    }
+
+    fn finished(&mut self, step: &str, job: &str, bytes: u64, took: Duration) {
+        self.running.pop();
+        self.clear();
+        match step {
+            "verify" => self.measured = true, // the numbers follow
+            "reference" => {
+                let done =
+                    format!("the reference of {job} in {}{}", time(took), speed(bytes, took));
+                self.status("Converted", &done);
+            }
+            _ => {
+                self.made += 1;
+                let (size, time, speed) = (size(bytes), time(took), speed(bytes, took));
+                self.status("Converted", &format!("{job} to {size} in {time}{speed}"));
+            }
+        }
+        if let Some(outer) = self.running.pop() {
+            self.show(outer.word, &outer.text);
+            self.running.push(outer);
+        }
+    }
+
+    fn hashed(&mut self, path: &Path, bytes: u64) {
+        if self.reading.as_ref().is_none_or(|r| r.path != path) {
+            let total = fsx::stat(path).map_or(bytes, |stat| stat.len);
+            self.reading = Some(Reading { path: path.to_owned(), done: 0, total });
+            if total > LONG_READ {
+                self.show("Reading", &nice(path));
+            }
+        }
+        let Some(mut reading) = self.reading.take() else { return };
+        reading.done = reading.done.saturating_add(bytes);
+        let (done, total) = (reading.done, reading.total);
+        if done < total {
+            self.advance(done, total);
+            self.reading = Some(reading);
+            return;
+        }
+        if total > LONG_READ {
+            self.clear();
+        }
+        if self.verbose {
+            self.status("Read", &format!("{} ({})", nice(path), size(done)));
+        }
+    }
+
+    fn progress(&mut self, event: &Event<'_>, done: u64, total: u64) {
+        if !self.json {
+            self.advance(done, total);
+        } else if done == total || self.last_progress.is_none_or(|at| at.elapsed() >= PROGRESS) {
+            self.last_progress = Some(Instant::now());
+            self.out(&json::of_event(event));
+        }
     }
 }
 
 impl Report for Ui {
     fn event(&mut self, event: &Event<'_>) {
+        if let Event::Progress { done, total, .. } = event {
+            return self.progress(event, *done, *total);
+        }
+        if let Event::Finished { step: "convert", .. } = event
+            && self.json
+        {
+            self.made += 1;
+        }
         if self.json {
-            if let Some(object) = to_json(event) {
-                println!("{object}");
-            }
-            return;
+            return self.out(&json::of_event(event));
         }
         match event {
-            Event::Hashed { path, bytes } if self.verbose => {
-                self.status("Hashed", &format!("{} ({})", path.display(), size(*bytes)));
-            }
+            Event::Hashed { path, bytes } => self.hashed(path, *bytes),
             Event::Reused { job, step, key } => {
                 if self.verbose {
-                    self.status(
-                        "Fresh",
-                        &format!("{job} ({step}, key {})", short(&key.to_string())),
-                    );
+                    let key = short(&key.to_string()).to_owned();
+                    self.status("Fresh", &format!("{job} ({step}, key {key})"));
                 } else if *step == "convert" {
                     self.status("Fresh", job);
                 }
             }
             Event::Waiting { job, step } => {
-                self.status("Waiting", &format!("{job} ({step}): another process is making it"));
+                let what = match *step {
+                    "verify" => "another process is verifying it",
+                    _ => "another process is making it",
+                };
+                self.status("Waiting", &format!("{job}: {what}"));
             }
             Event::Started { job, step, key, summary } => {
-                let word = if *step == "verify" { "Verifying" } else { "Converting" };
-                self.status(word, &format!("{job}: {summary}"));
+                self.started(step, job, summary);
                 if self.verbose {
                     self.status("", &format!("key {key}"));
                 }
-                self.start_bar(job);
             }
-            Event::Progress { done, total, .. } => {
-                if let Some(bar) = &self.bar {
-                    bar.set_length(*total);
-                    bar.set_position(*done);
+            Event::Finished { job, step, bytes, took } => self.finished(step, job, *bytes, *took),
+            Event::Measured { job, measured, bounds } => {
+                if !std::mem::take(&mut self.measured) && !self.verbose {
+                    return;
                 }
-            }
-            Event::Finished { job, step, bytes, took } => {
-                self.clear();
-                let speed = speed(*bytes, *took);
-                self.status(
-                    "Finished",
-                    &format!("{job} ({step}) {} in {took:.2?}{speed}", size(*bytes)),
-                );
-            }
-            Event::Measured { job, measured } => {
-                self.status("Accuracy", &format!("{job}: {}", accuracy(measured)));
+                let (head, rows) = accuracy(measured, bounds, self.verbose);
+                let rows: String = rows.lines().map(|row| format!("\n{:13}{row}", "")).collect();
+                self.status("Measured", &format!("{job} {head}{rows}"));
             }
             Event::Warning(text) => self.warning(text),
-            Event::Hashed { .. } => {}
+            Event::Progress { .. } => {}
         }
     }
 }
 
-fn speed(bytes: u64, took: Duration) -> String {
-    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    // for display
-    let rate = (bytes as f64 / took.as_secs_f64().max(1e-9)) as u64;
-    if bytes < 1 << 20 { String::new() } else { format!(", {}/s", size(rate)) }
-}
-
-fn to_json(event: &Event<'_>) -> Option<Json> {
-    Some(match event {
-        Event::Hashed { path, bytes } => json!({ "event": "hashed", "path": path, "bytes": bytes }),
-        Event::Reused { job, step, key } => {
-            json!({ "event": "reused", "job": job, "step": step, "key": key.to_string() })
-        }
-        Event::Waiting { job, step } => json!({ "event": "waiting", "job": job, "step": step }),
-        Event::Started { job, step, key, summary } => json!({
-            "event": "started", "job": job, "step": step, "key": key.to_string(), "summary": summary,
-        }),
-        Event::Progress { .. } => return None,
-        Event::Finished { job, step, bytes, took } => json!({
-            "event": "finished", "job": job, "step": step, "bytes": bytes,
-            "seconds": took.as_secs_f64(),
-        }),
-        Event::Measured { job, measured } => {
-            json!({ "event": "measured", "job": job, "measured": measured })
-        }
-        Event::Warning(text) => json!({ "event": "warning", "message": text }),
-    })
-}
-
-/// The worst numbers of an accuracy check, in a line.
-pub(super) fn accuracy(measured: &Measured) -> String {
-    let mut parts: Vec<String> = measured
-        .outputs
-        .iter()
-        .map(|o| {
-            let top1 = o.top1.map_or_else(String::new, |t| format!(", top-1 {:.2} %", t * 100.0));
-            format!("{} cosine {:.6}, max-abs {:.3e}{top1}", o.name, o.cosine, o.max_abs)
-        })
-        .collect();
-    parts.push(format!("[{}, {}]", measured.inputs, measured.runner));
-    parts.join("; ")
-}
-
-/// A length for people: `12.3 MB` (powers of 1000).
-pub(super) fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
-    #[allow(clippy::cast_precision_loss)] // for display
-    let mut n = bytes as f64;
-    let mut unit = 0;
-    while n >= 999.5 && unit + 1 < UNITS.len() {
-        n /= 1000.0;
-        unit += 1;
-    }
-    if unit == 0 { format!("{bytes} B") } else { format!("{n:.1} {}", UNITS[unit]) }
+/// A style whose template is known to be one.
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("=> ")
 }
 
 /// The first 12 characters of a digest.
@@ -232,25 +361,13 @@ pub(super) fn short(digest: &str) -> &str {
 
 /// A path for people: relative to the current folder where it lies below it.
 pub(super) fn nice(path: &Path) -> String {
-    let here = crate::fsx::canonicalize(Path::new(".")).unwrap_or_default();
-    path.strip_prefix(&here).unwrap_or(path).display().to_string()
+    relative(path).display().to_string()
 }
 
-/// Rows as a table: columns padded to their longest cell, the last one not.
-pub(super) fn table(rows: &[Vec<String>]) -> String {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |c: usize| rows.iter().filter_map(|r| r.get(c)).map(|s| s.chars().count()).max();
-    let widths: Vec<usize> = (0..columns).map(|c| width(c).unwrap_or(0)).collect();
-    let mut out = String::new();
-    for row in rows {
-        let mut line = String::new();
-        for (c, cell) in row.iter().enumerate() {
-            let pad = widths[c].saturating_sub(cell.chars().count());
-            line.push_str(cell);
-            line.push_str(&" ".repeat(pad + 2));
-        }
-        out.push_str(line.trim_end());
-        out.push('\n');
-    }
-    out
+/// A path relative to the current folder where it lies below it.
+pub(super) fn relative(path: &Path) -> PathBuf {
+    let plain = path.strip_prefix(".").unwrap_or(path);
+    let here = fsx::canonicalize(Path::new(".")).unwrap_or_default();
+    let below = plain.strip_prefix(&here).unwrap_or(plain);
+    if below.as_os_str().is_empty() { path.to_owned() } else { below.to_owned() }
 }

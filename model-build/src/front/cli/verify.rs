@@ -1,55 +1,91 @@
-//! `model-build verify`: how far an artifact is from its reference.
+//! `model-build verify`: how far a model is from its reference.
 
-use std::path::PathBuf;
-
-use serde_json::json;
+use std::path::{Path, PathBuf};
 
 use super::Context;
-use super::report::table;
+use super::flags::VerifyFlags;
+use super::report::nice;
+use super::text::accuracy;
+use crate::cache::Store;
 use crate::error::{Error, Result};
-use crate::execute;
+use crate::execute::{self, Event};
+use crate::format::{self, HubKind, onnx};
 use crate::manifest;
-use crate::verify::{self, Measured};
+use crate::plan::{self, Plan};
+use crate::verify;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// The reference: an ONNX file
+    /// What to compare with: an ONNX file, or the folder of a checkpoint
     reference: PathBuf,
-    /// The artifact: an ONNX file with the same inputs and outputs
+    /// What to measure: an ONNX file with the same inputs and outputs
     artifact: PathBuf,
-    /// Bounds and conditions as in a manifest, such as `cosine=0.999,samples=16,runner=rten`
-    #[arg(long, value_name = "KEY=X,…")]
-    verify: Option<String>,
+    #[command(flatten)]
+    verify: VerifyFlags,
 }
 
-pub(super) fn run(args: &Args, context: &Context) -> Result<()> {
-    let text = args.verify.as_deref().unwrap_or("samples=8");
-    let target = manifest::target_from_flags("verify", &[("format", "onnx"), ("verify", text)])?;
-    let spec = target.verify.ok_or_else(|| Error::bug("a verify flag without a verify table"))?;
-    let files = |path: &PathBuf| {
-        let facts = execute::facts(path)?;
-        Ok(facts.files.names.iter().map(|n| (n.clone(), facts.files.path(n))).collect::<Vec<_>>())
+pub(super) fn run(args: &Args, context: &mut Context) -> Result<()> {
+    let mut given = vec![("format", onnx::ONNX.name)];
+    given.extend(args.verify.given());
+    if given.len() == 1 {
+        given.push(("verify", "{}"));
+    }
+    let target = manifest::target_from_flags("verify", &given)?;
+    let spec = target.verify.ok_or_else(|| Error::bug("flags of `verify` gave no table"))?;
+    let resolved = format::resolve(&args.artifact)?;
+    if resolved.format.name != onnx::ONNX.name {
+        return Err(not_run(resolved.format.name)
+            .file(&args.artifact)
+            .hint("convert it first: `model-build convert SRC DST.onnx`"));
+    }
+    let artifact = paths(&resolved.files);
+    let store;
+    let unfolded;
+    let facts = execute::facts(&args.reference)?;
+    let reference = if facts.format.name == onnx::ONNX.name {
+        paths(&facts.files)
+    } else if facts.format.holds == HubKind::Checkpoint {
+        store = context.store()?;
+        unfolded = lowered(&args.reference, &store, context)?;
+        unfolded.files().to_vec()
+    } else {
+        return Err(not_run(facts.format.name)
+            .file(&args.reference)
+            .hint("name an ONNX file or the folder of a checkpoint"));
     };
-    let (reference, artifact) = (files(&args.reference)?, files(&args.artifact)?);
     let measured = execute::measure(&spec, &reference, &artifact)?;
-    context.ui.result(&text_of(&measured), &json!({ "event": "measured", "measured": measured }));
-    for warning in verify::check(&measured, &execute::bounds(&spec))? {
+    let bounds = execute::bounds(&spec);
+    if context.ui.json() {
+        let job = args.artifact.to_string_lossy();
+        context.ui.measured(&Event::Measured { job: &job, measured: &measured, bounds: &bounds });
+    } else {
+        let (head, rows) = accuracy(&measured, &bounds, context.ui.verbose());
+        context.ui.text(&format!("{rows}{head}"));
+    }
+    for warning in verify::check(&measured, &bounds).map_err(|e| e.file(nice(&args.artifact)))? {
         context.ui.warning(&warning);
     }
     Ok(())
 }
 
-fn text_of(measured: &Measured) -> String {
-    let head = ["output", "cosine", "max-abs", "mean-abs", "top-1"];
-    let mut rows = vec![head.map(str::to_owned).to_vec()];
-    rows.extend(measured.outputs.iter().map(|o| {
-        vec![
-            o.name.clone(),
-            format!("{:.8}", o.cosine),
-            format!("{:.3e}", o.max_abs),
-            format!("{:.3e}", o.mean_abs),
-            o.top1.map_or_else(String::new, |t| format!("{:.2} %", t * 100.0)),
-        ]
-    }));
-    format!("{}{} in {} ({})\n", table(&rows), measured.inputs, measured.runner, measured.level)
+fn not_run(format: &str) -> Error {
+    Error::unsupported(format!("accuracy is measured on ONNX files, and this is {format}"))
+}
+
+fn paths(files: &format::SourceFiles) -> Vec<(String, PathBuf)> {
+    files.names.iter().map(|name| (name.clone(), files.path(name))).collect()
+}
+
+/// The graph of a checkpoint at full precision, from the cache or made for it.
+fn lowered<'s>(
+    checkpoint: &Path,
+    store: &'s Store,
+    context: &mut Context,
+) -> Result<crate::cache::Unfolded<'s>> {
+    let target = manifest::target_from_flags("reference", &[("format", onnx::ONNX.name)])?;
+    let mut job = plan::job(&nice(checkpoint), &target, &execute::facts(checkpoint)?)?;
+    job.target = String::new();
+    let plan = Plan { manifest: checkpoint.to_owned(), jobs: vec![job] };
+    let made = execute::execute(&plan, store, &mut context.ui)?.pop();
+    store.unfold(&made.ok_or_else(|| Error::bug("no artifact came of one job"))?.record)
 }
