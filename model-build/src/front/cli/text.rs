@@ -221,7 +221,10 @@ mod tests {
         let m = measured(vec![output("sentence_embedding")]);
         let bounds = Bounds { cosine: Some(0.99), ..Bounds::default() };
         let (head, rows) = accuracy(&m, &bounds, false);
+        assert_eq!(head, "on 8 synthetic samples, seed 0, in rten 0.27");
+        let (head, with_all) = accuracy(&m, &bounds, true);
         assert_eq!(head, "on 8 synthetic samples, seed 0, in rten 0.27 (all graph optimizations)");
+        assert!(with_all.contains("top1"));
         assert_eq!(
             rows,
             "output              cosine ≥ 0.99  max-abs  mean-abs\n\
