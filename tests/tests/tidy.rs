@@ -50,7 +50,7 @@ fn rust_files(dir: &Path, out: &mut Vec<PathBuf>) {
     }
 }
 
-/// The files of `model-build/src` by their path there.
+/// The files of `model-build/src` by their path there, test modules of their own left out.
 fn sources() -> Vec<(String, String)> {
     let src = root().join("model-build/src");
     let mut files = Vec::new();
@@ -60,6 +60,10 @@ fn sources() -> Vec<(String, String)> {
         .map(|p| {
             let name = p.strip_prefix(&src).unwrap().to_string_lossy().replace('\\', "/");
             (name, std::fs::read_to_string(&p).unwrap())
+        })
+        .filter(|(name, _)| {
+            let stem = name.rsplit('/').next().unwrap().trim_end_matches(".rs");
+            !(stem.starts_with("tests") || stem.ends_with("_tests"))
         })
         .collect()
 }
