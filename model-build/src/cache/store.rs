@@ -175,12 +175,16 @@ impl Store {
     /// opens one in `fallback`, in front of what `root` has, and returns a warning for people.
     ///
     /// # Errors
-    /// Neither folder can be written.
+    /// Neither folder can be written, or `MODEL_BUILD_CACHE` is a relative path.
     pub fn open_or_fallback(
         root: Option<&Path>,
         fallback: &Path,
     ) -> Result<(Self, Option<String>)> {
-        let root = root.map_or_else(default_root, |root| Ok(root.to_owned()));
+        let root = match root.map_or_else(default_root, |root| Ok(root.to_owned())) {
+            // What a person has written is mended, not worked around.
+            Err(e) if env::path("MODEL_BUILD_CACHE").is_some() => return Err(e),
+            root => root,
+        };
         let (base, why) = match root.and_then(|root| Layer::open(&root)) {
             Ok(Layer { read_only: Some(why), root, index }) => {
                 let why = format!("the cache folder {} cannot be written ({why})", root.display());

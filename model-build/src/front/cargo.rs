@@ -61,28 +61,40 @@ fn run() -> Result<()> {
 /// The tool to hand over to, if there is one.
 fn tool() -> Result<Option<PathBuf>> {
     if let Some(named) = env::path("MODEL_BUILD") {
-        return match version_of(&named) {
-            Some(version) if version == env!("CARGO_PKG_VERSION") => Ok(Some(named)),
-            Some(version) => Err(Error::tool(format!(
-                "the tool that MODEL_BUILD names is version {version}, the library is {}",
-                env!("CARGO_PKG_VERSION")
+        let ours = env!("CARGO_PKG_VERSION");
+        let error = match version_of(&named) {
+            Ok(version) if version == ours => {
+                // A name without a folder is looked for on PATH and is no file to watch.
+                if named.is_absolute() {
+                    println!("cargo::rerun-if-changed={}", named.display());
+                }
+                return Ok(Some(named));
+            }
+            Ok(version) => Error::tool(format!(
+                "the tool that MODEL_BUILD names is version {version}, the library is {ours}"
             ))
-            .file(named)
-            .hint("install the same version of both: cargo install model-build --features cli")),
-            None => Err(Error::tool("the tool that MODEL_BUILD names does not run")
-                .file(named)
-                .hint("correct MODEL_BUILD, or unset it to work without a tool")),
+            .hint(format!(
+                "install the same version of both: cargo install model-build --version {ours} --features cli"
+            )),
+            Err(why) => Error::tool(format!("the tool that MODEL_BUILD names does not run: {why}"))
+                .hint("correct MODEL_BUILD, or unset it to work without a tool"),
         };
+        return Err(error.file(named));
     }
     let on_path = Path::new("model-build");
-    let same = version_of(on_path).is_some_and(|v| v == env!("CARGO_PKG_VERSION"));
+    let same = version_of(on_path).is_ok_and(|v| v == env!("CARGO_PKG_VERSION"));
     Ok(same.then(|| on_path.to_owned()))
 }
 
-fn version_of(tool: &Path) -> Option<String> {
-    let output = Command::new(tool).arg("--version").output().ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    Some(text.strip_prefix("model-build ")?.trim().to_owned())
+/// The version a tool says it is of, or why it says none.
+fn version_of(tool: &Path) -> Result<String, String> {
+    let output = Command::new(tool).arg("--version").output().map_err(|e| e.to_string())?;
+    if !output.status.success() {
+        return Err(format!("`--version` ended with {}", output.status));
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    let version = text.strip_prefix("model-build ").map(|v| v.trim().to_owned());
+    version.ok_or_else(|| "`--version` does not print a version of model-build".to_owned())
 }
 
 fn hand_over(tool: &Path) -> Result<()> {
@@ -105,9 +117,10 @@ mod here {
     use crate::cache::{Digest, Store};
     use crate::embed;
     use crate::execute::{self, Event, Report};
-    use crate::format::onnx;
+    use crate::format::{SourceFiles, onnx};
     use crate::front::prebuilt;
     use crate::fsx;
+    use crate::hub::{Blob, blob_len};
     use crate::manifest::{self, Embed, Manifest, TargetEnv};
     use crate::plan::{self, Plan};
     use crate::record::{Record, RecordFile};
@@ -130,37 +143,41 @@ mod here {
             })
         };
         let (package, out) = (need("CARGO_MANIFEST_DIR")?, need("OUT_DIR")?);
-        let manifest = manifest::load(&manifest_of(&package))?;
-        rerun(&manifest.path);
+        let manifest = manifest::load(&package)?;
+        rerun(&package.join("Cargo.toml"));
+        if manifest.path != package.join("Cargo.toml") {
+            rerun(&manifest.path);
+        }
         manifest.workspace.iter().for_each(|f| rerun(f));
         let manifest = manifest.select(&TargetEnv::from_build_script()?);
-        let done = if env::is_set("DOCS_RS") {
-            return stubs(&manifest, &out);
-        } else if let Some(dir) = env::path("MODEL_BUILD_PREBUILT_DIR") {
-            from_prebuilt(&manifest, &dir)?
-        } else {
-            built(&manifest, &out)?
+        let docs = env::is_set("DOCS_RS");
+        let done = match env::path("MODEL_BUILD_PREBUILT_DIR") {
+            Some(dir) => from_prebuilt(&manifest, &dir, &out)?,
+            None if docs => unbuilt(&manifest, &out)?,
+            None => built(&manifest, &out)?,
         };
+        if docs {
+            let items: Vec<_> = done.iter().map(|d| item(d, files(d), None)).collect();
+            return embed::generate_stub(&out, &items);
+        }
+        sweep(&out, &done)?;
         for directive in embed::generate(&out, &items(&done)?, &embed::Platform::from_cargo()?)? {
             println!("{directive}");
         }
         Ok(())
     }
 
-    fn manifest_of(package: &Path) -> PathBuf {
-        let own = package.join("models.toml");
-        if fsx::is_file(&own) { own } else { package.join("Cargo.toml") }
-    }
-
     fn rerun(file: &Path) {
         println!("cargo::rerun-if-changed={}", file.display());
     }
 
+    fn rerun_source(files: &SourceFiles) {
+        files.names.iter().for_each(|n| rerun(&files.path(n)));
+    }
+
     fn planned(manifest: &Manifest) -> Result<Plan> {
         let sources = execute::look(manifest)?;
-        for facts in sources.values() {
-            facts.files.names.iter().for_each(|n| rerun(&facts.files.path(n)));
-        }
+        sources.values().for_each(|facts| rerun_source(&facts.files));
         let plan = plan::plan(manifest, &sources)?;
         for step in plan.jobs.iter().filter_map(|j| j.verify.as_ref()) {
             step.spec.inputs.iter().for_each(|f| rerun(f));
@@ -178,7 +195,7 @@ mod here {
         let artifacts = execute::execute(&plan, &store, &mut log)?;
         let mut done = Vec::new();
         for (artifact, job) in artifacts.into_iter().zip(&plan.jobs) {
-            let dir = out.join("models").join(job.name());
+            let dir = placed(out, &job.name());
             fsx::create_dir_all(&dir)?;
             for file in &artifact.record.files {
                 store.materialize(&file.digest, &dir.join(&file.name))?;
@@ -195,21 +212,51 @@ mod here {
         Ok(done)
     }
 
-    fn from_prebuilt(manifest: &Manifest, dir: &Path) -> Result<Vec<Done>> {
+    /// Where the files of a target are put: the generated text includes them from there.
+    fn placed(out: &Path, name: &str) -> PathBuf {
+        out.join("models").join(name)
+    }
+
+    /// Removes the files of targets that are not built any more.
+    fn sweep(out: &Path, done: &[Done]) -> Result<()> {
+        let models = out.join("models");
+        if !fsx::is_dir(&models) {
+            return Ok(());
+        }
+        let gone = |dir: &PathBuf| done.iter().all(|d| d.dir != *dir);
+        fsx::list_dir(&models)?.iter().filter(|d| gone(d)).try_for_each(|d| fsx::remove_dir_all(d))
+    }
+
+    fn from_prebuilt(manifest: &Manifest, dir: &Path, out: &Path) -> Result<Vec<Done>> {
         let mut done = Vec::new();
         for model in &manifest.models {
             for target in &model.targets {
-                let record = prebuilt::read(dir, model, target)?;
-                let dir = dir.join(format!("{}.{}", model.name, target.name));
-                rerun(&dir.join("record.json"));
-                record.files.iter().for_each(|f| rerun(&dir.join(&f.name)));
+                let found = prebuilt::read(dir, model, target)?;
+                found.source.iter().for_each(rerun_source);
+                let name = format!("{}.{}", model.name, target.name);
+                rerun(&found.dir.join(prebuilt::RECORD));
+                let placed = placed(out, &name);
+                fsx::create_dir_all(&placed)?;
+                for file in &found.record.files {
+                    let (from, to) = (found.dir.join(&file.name), placed.join(&file.name));
+                    rerun(&from);
+                    // A copy that is good is left alone, so that the compiler does not run again.
+                    if !fsx::same_file(&from, &to)
+                        && !(fsx::is_file(&to) && prebuilt::digest(&to)? == file.digest)
+                    {
+                        fsx::link_or_copy(&from, &to)?;
+                    }
+                }
+                for warning in found.warnings {
+                    warn(&format!("{name}: {warning}"));
+                }
                 done.push(Done {
                     model: model.name.clone(),
                     target: target.name.clone(),
                     format: target.format.name.to_owned(),
                     embed: target.embed,
-                    record,
-                    dir,
+                    record: found.record,
+                    dir: placed,
                 });
             }
         }
@@ -219,17 +266,7 @@ mod here {
     fn items(done: &[Done]) -> Result<Vec<embed::Item<'_>>> {
         done.iter()
             .map(|d| {
-                let files: Vec<embed::File> = d
-                    .record
-                    .files
-                    .iter()
-                    .map(|f| embed::File {
-                        name: f.name.clone(),
-                        path: d.dir.join(&f.name),
-                        len: f.len,
-                        digest: f.digest.to_string(),
-                    })
-                    .collect();
+                let files = files(d);
                 let skeleton = match files.as_slice() {
                     [main] if d.format == "onnx" => {
                         Some(onnx::skeleton(&fsx::map(&main.path)?, embed::SKELETON_LOCATION)?)
@@ -239,6 +276,16 @@ mod here {
                 Ok(item(d, files, skeleton))
             })
             .collect()
+    }
+
+    fn files(done: &Done) -> Vec<embed::File> {
+        let file = |f: &RecordFile| embed::File {
+            name: f.name.clone(),
+            path: done.dir.join(&f.name),
+            len: f.len,
+            digest: f.digest.to_string(),
+        };
+        done.record.files.iter().map(file).collect()
     }
 
     fn item<'a>(
@@ -263,22 +310,23 @@ mod here {
         }
     }
 
-    /// For documentation builds: the loaders' types, from the graphs as they would be written, without
-    /// computing a weight.
-    fn stubs(manifest: &Manifest, out: &Path) -> Result<()> {
+    /// The targets as they would be written, without computing a weight: for documentation builds,
+    /// which need the loaders' types. Nothing knows the digests.
+    fn unbuilt(manifest: &Manifest, out: &Path) -> Result<Vec<Done>> {
         let plan = planned(manifest)?;
         let mut done = Vec::new();
         for job in &plan.jobs {
-            let (_, info) = execute::lay_out(&job.recipe, &[])
+            let (blobs, info) = execute::lay_out(&job.recipe, &[])
                 .map_err(|e| e.target(&job.model, &job.target))?;
+            let file = |blob: &Blob| RecordFile {
+                name: blob.name.clone(),
+                digest: Digest::of(b""),
+                len: blob_len(&blob.segments),
+            };
             let record = Record {
                 step: "convert".to_owned(),
                 ingredients: Vec::new(),
-                files: vec![RecordFile {
-                    name: job.recipe.file_name.clone(),
-                    digest: Digest::of(b""),
-                    len: 0,
-                }],
+                files: blobs.iter().map(file).collect(),
                 info,
             };
             done.push(Done {
@@ -290,8 +338,7 @@ mod here {
                 dir: out.to_owned(),
             });
         }
-        let items: Vec<_> = done.iter().map(|d| item(d, Vec::new(), None)).collect();
-        embed::generate_stub(out, &items)
+        Ok(done)
     }
 
     /// Bytes of source files from which on an unoptimized build is worth a warning.
@@ -307,6 +354,11 @@ mod here {
         Ok(bytes >= LARGE)
     }
 
+    /// Shows a warning, which cargo takes as one line.
+    fn warn(text: &str) {
+        println!("cargo::warning={}", text.replace('\n', " "));
+    }
+
     /// Shows a build script's events: warnings to the user, the rest where `cargo build -vv` shows it.
     struct Log {
         large: bool,
@@ -315,15 +367,18 @@ mod here {
     impl Report for Log {
         fn event(&mut self, event: &Event<'_>) {
             match event {
-                Event::Warning(text) => println!("cargo::warning={text}"),
+                Event::Warning(text) => warn(text),
+                Event::Hashed { path, bytes } => {
+                    eprintln!("read: {} ({bytes} bytes)", path.display());
+                }
                 Event::Started { job, step, summary, .. } => {
                     eprintln!("{job}: {step}: {summary}");
                     if self.large && env!("MODEL_BUILD_OPT_LEVEL") == "0" {
                         self.large = false;
-                        println!(
-                            "cargo::warning=model-build is compiled without optimization and the model is large; \
+                        warn(
+                            "model-build is compiled without optimization and the model is large; \
                              put this into the workspace's Cargo.toml: [profile.dev.build-override] opt-level = 2 \
-                             and [profile.release.build-override] opt-level = 2"
+                             and [profile.release.build-override] opt-level = 2",
                         );
                     }
                 }
