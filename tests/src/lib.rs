@@ -3,6 +3,7 @@
 
 pub mod arrays;
 pub mod artifact;
+pub mod crates;
 pub mod fuzzing;
 pub mod onnxruntime;
 pub mod project;

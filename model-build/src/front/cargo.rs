@@ -102,11 +102,12 @@ fn hand_over(tool: &Path) -> Result<()> {
         .arg("build-script")
         .status()
         .map_err(|e| Error::tool(format!("cannot start the tool: {e}")).file(tool).caused_by(e))?;
-    if status.success() {
-        return Ok(());
+    match status.code() {
+        Some(0) => Ok(()),
+        // The tool has printed its own error.
+        Some(_) => std::process::exit(1),
+        None => Err(Error::tool(format!("the tool ended with {status}")).file(tool)),
     }
-    // The tool has printed its own error.
-    std::process::exit(1);
 }
 
 #[cfg(feature = "engine")]

@@ -1,36 +1,34 @@
-//! Small crates that tests write, and cargo builds and runs.
+//! Crates whose build script calls `embed::generate`, and what they embed.
 
 use std::fmt::Write;
 use std::fs;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
+use model_build_tests::crates::{self, RUNTIME_FEATURES};
+pub(crate) use model_build_tests::crates::{succeed, text};
+use model_build_tests::project::repository;
 use serde_json::{Value, json};
 
-/// A crate in a folder of its own; all share one target folder, so that dependencies are built once.
-pub(crate) struct Crate {
-    pub(crate) dir: PathBuf,
-}
+/// A crate that embeds what a JSON text says.
+pub(crate) struct Crate(crates::Crate);
 
-/// The standing features of the runtime: one set, so that it is built once.
-const FEATURES: &str = "\"rten\", \"ort\", \"sidecar\"";
+impl Deref for Crate {
+    type Target = crates::Crate;
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+    fn deref(&self) -> &crates::Crate {
+        &self.0
+    }
 }
 
 pub(crate) fn scratch() -> PathBuf {
-    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("embed")
+    crates::scratch().join("embedded")
 }
 
 impl Crate {
     /// A crate of edition 2024 without sources, with a build script that embeds what `spec` says.
     pub(crate) fn new(name: &str) -> Self {
-        let dir = scratch().join(name);
-        let _ = fs::remove_dir_all(&dir);
-        fs::create_dir_all(dir.join("src")).unwrap();
-        fs::copy(root().join("Cargo.lock"), dir.join("Cargo.lock")).unwrap();
-        let made = Self { dir };
+        let made = Self(crates::Crate::new(name));
         made.manifest(name, "2024");
         let helper = env!("CARGO_BIN_EXE_embed-helper");
         made.write(
@@ -48,7 +46,7 @@ impl Crate {
     }
 
     pub(crate) fn manifest(&self, name: &str, edition: &str) {
-        let runtime = root().join("model-build-runtime");
+        let runtime = repository().join("model-build-runtime");
         self.write(
             "Cargo.toml",
             format!(
@@ -57,7 +55,7 @@ name = \"{name}\"
 version = \"0.0.0\"
 edition = \"{edition}\"
 [dependencies]
-model-build-runtime = {{ path = {runtime:?}, default-features = false, features = [{FEATURES}] }}
+model-build-runtime = {{ path = {runtime:?}, {RUNTIME_FEATURES} }}
 [workspace]
 [profile.dev]
 debug = false
@@ -66,58 +64,9 @@ debug = false
         );
     }
 
-    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
-        fs::write(self.dir.join(name), content).unwrap();
-    }
-
     pub(crate) fn spec(&self, spec: &Value) {
         self.write("spec.json", spec.to_string());
     }
-
-    pub(crate) fn cargo(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO"));
-        command
-            .current_dir(&self.dir)
-            .args(arguments)
-            .arg("--offline")
-            .env("CARGO_TARGET_DIR", Self::target())
-            .env("CARGO_TERM_COLOR", "never")
-            .env_remove("RUSTFLAGS")
-            .env_remove("DOCS_RS");
-        command
-    }
-
-    pub(crate) fn target() -> PathBuf {
-        scratch().join("target")
-    }
-
-    /// The executable of the crate's `main.rs`.
-    pub(crate) fn executable(&self) -> PathBuf {
-        Self::target().join("debug").join(self.dir.file_name().unwrap())
-    }
-
-    /// Builds; gives stderr. Panics when the build's success is not as wanted.
-    pub(crate) fn build(&self, succeeds: bool) -> String {
-        let output = self.cargo(&["build"]).output().unwrap();
-        let text = text(&output.stderr);
-        assert_eq!(output.status.success(), succeeds, "{text}");
-        text
-    }
-
-    /// Builds and runs; gives stdout.
-    pub(crate) fn run(&self) -> String {
-        self.build(true);
-        succeed(&Command::new(self.executable()).output().unwrap())
-    }
-}
-
-pub(crate) fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-pub(crate) fn succeed(output: &Output) -> String {
-    assert!(output.status.success(), "{}\n{}", text(&output.stdout), text(&output.stderr));
-    text(&output.stdout)
 }
 
 /// An artifact of one file without inputs or outputs, as an item of a spec.

@@ -118,7 +118,7 @@ pub fn bytes() -> &'static [u8] { Large::bytes().unwrap() }
     let stack = tool("readelf", &["-lW"], &app.executable());
     let stack = stack.lines().find(|l| l.contains("GNU_STACK")).unwrap();
     assert!(stack.contains(" RW ") && !stack.contains("RWE"), "{stack}");
-    let rlib = Crate::target().join("debug/libobject_large.rlib");
+    let rlib = model_build_tests::crates::target().join("debug/libobject_large.rlib");
     assert!(fs::metadata(rlib).unwrap().len() < 1 << 20, "the payload was copied into the rlib");
 
     // Another digest: the old object goes, the new bytes arrive.

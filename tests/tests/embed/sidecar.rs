@@ -76,7 +76,9 @@ fn a_sidecar_is_found_or_said_to_be_missing_or_another() {
 
     // The executable holds no path of this machine to it.
     let binary = fs::read(&executable).unwrap();
-    let built = fs::read_dir(Crate::target().join("debug/build")).unwrap().filter_map(Result::ok);
+    let built = fs::read_dir(model_build_tests::crates::target().join("debug/build"))
+        .unwrap()
+        .filter_map(Result::ok);
     let out = built
         .map(|e| e.path())
         .find(|p| p.join("out/model_build/sidecars/beside.raw.gguf").exists())
