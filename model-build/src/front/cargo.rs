@@ -157,11 +157,11 @@ mod here {
             None if docs => unbuilt(&manifest, &out)?,
             None => built(&manifest, &out)?,
         };
+        sweep(&out, &done)?;
         if docs {
             let items: Vec<_> = done.iter().map(|d| item(d, files(d), None)).collect();
             return embed::generate_stub(&out, &items);
         }
-        sweep(&out, &done)?;
         for directive in embed::generate(&out, &items(&done)?, &embed::Platform::from_cargo()?)? {
             println!("{directive}");
         }

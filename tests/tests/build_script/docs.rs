@@ -24,7 +24,7 @@ fn documentation_has_the_types_and_nothing_is_converted() {
     assert!(checked.started().is_empty() && checked.read().is_empty(), "{}", checked.stderr);
     assert!(!app.path("cache").exists());
     let models = checked.out_dir.as_ref().unwrap().join("models");
-    assert!(!models.exists());
+    assert!(fs::read_dir(models).map_or(true, |mut d| d.next().is_none()));
     let stub = checked.generated("digits.int8.rs");
 
     let doc = app.cargo(&["doc", "--no-deps"]).env("RUSTDOCFLAGS", "-Dwarnings").output().unwrap();
@@ -34,12 +34,14 @@ fn documentation_has_the_types_and_nothing_is_converted() {
     assert!(page.contains("pixel_values") && page.contains("logits"), "{page}");
     assert!(!app.path("cache").exists());
 
-    // Without the variable it is built, and the stub knew everything but the digests.
+    // Without the variable it is built, and the stub knew everything but the digests, which stand in
+    // the file too.
     app.unset("DOCS_RS");
     let built = app.build();
     assert_eq!(built.started().len(), 3);
     let documentation = |text: &str| {
-        text.lines().filter(|l| l.trim_start().starts_with("///")).collect::<Vec<_>>().join("\n")
+        let line = |l: &&str| l.trim_start().starts_with("///") && !l.starts_with("/// Format ");
+        text.lines().filter(line).collect::<Vec<_>>().join("\n")
     };
     assert_eq!(documentation(&stub), documentation(&built.generated("digits.int8.rs")));
 }

@@ -35,7 +35,7 @@ fn mapping(address: usize) -> (String, usize, Vec<String>) {
         let (Ok(start), Ok(end)) = (usize::from_str_radix(start, 16), usize::from_str_radix(end, 16)) else { continue };
         if (start..end).contains(&address) {
             let about = lines.take_while(|l| l.contains(" kB")).map(str::to_owned).collect();
-            return (rest.split_whitespace().nth(3).unwrap_or_default().to_owned(), end, about);
+            return (rest.split_whitespace().nth(4).unwrap_or_default().to_owned(), end, about);
         }
     }
     panic!("not mapped");
@@ -56,8 +56,8 @@ fn main() {
     let y = model.run(&LargeInputs { x: x.clone() }).unwrap().y;
     let ran = status("RssAnon");
     assert!(x.data().iter().zip(y.data()).all(|(x, y)| *y == 2.0 * x), "twice the input");
-    let dirty = mapping(start).2.into_iter().find(|l| l.starts_with("Private_Dirty:")).unwrap();
-    println!("{} {} {} {dirty}", bytes.len(), loaded.saturating_sub(before), ran.saturating_sub(before));
+    let copied = mapping(start).2.into_iter().find(|l| l.starts_with("Anonymous:")).unwrap();
+    println!("{} {} {} {copied}", bytes.len(), loaded.saturating_sub(before), ran.saturating_sub(before));
 }
 "#;
 
@@ -108,10 +108,10 @@ format = "onnx"
     let section = std::process::Command::new(&executable).output().unwrap();
     let said = succeed(&section);
     let numbers: Vec<u64> = said.split(' ').filter_map(|n| n.trim().parse().ok()).collect();
-    let [len, loading, running, dirty] = numbers[..] else { panic!("{said}") };
+    let [len, loading, running, copied] = numbers[..] else { panic!("{said}") };
     assert!(len > N * N * 4, "{said}");
     assert!(loading < 2 << 20 && running < 4 << 20, "{said}");
-    assert_eq!(dirty, 0, "{said}");
+    assert_eq!(copied, 0, "{said}");
     assert!(executable.metadata().unwrap().len() > len);
 
     // The object file, the archive and the copy in OUT_DIR are made once.

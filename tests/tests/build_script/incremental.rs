@@ -136,10 +136,7 @@ fn two_targets_classify_digits_and_are_built_again_only_for_what_changed() {
 
     // A target that is not declared any more leaves nothing behind.
     app.krate.write("src/main.rs", "//! Nothing.\nfn main() {}\n");
-    app.krate.write(
-        "Cargo.toml",
-        crate::app::manifest("app-digits", Helper::Default, &DIGITS.replace(".int8]", ".small]")),
-    );
+    app.replace("Cargo.toml", "targets.int8]", "targets.small]");
     let renamed = app.build();
     let names: Vec<String> = renamed.digests().into_keys().collect();
     assert_eq!(names, ["digits.fp32", "digits.small"]);
