@@ -53,7 +53,10 @@ impl OnnxRuntime {
         let mut session = build().unwrap_or_else(|e| panic!("{}: {e}", model.display()));
         let values: Vec<(&str, SessionInputValue<'_>)> =
             inputs.iter().map(|(name, array)| (name.as_str(), value(array))).collect();
-        let outputs = session.run(values).unwrap_or_else(|e| panic!("{}: {e}", model.display()));
+        // The values live until the outputs are copied: an output that is an input shares its buffer.
+        let feed: Vec<(&str, SessionInputValue<'_>)> =
+            values.iter().map(|(name, value)| (*name, (&**value).into())).collect();
+        let outputs = session.run(feed).unwrap_or_else(|e| panic!("{}: {e}", model.display()));
         outputs
             .iter()
             .map(|(name, value)| {

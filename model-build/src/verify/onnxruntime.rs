@@ -257,7 +257,8 @@ struct Loaded {
 
 impl Session for Loaded {
     fn run(&mut self, inputs: &BTreeMap<String, Tensor>) -> Result<BTreeMap<String, Tensor>> {
-        let mut values: Vec<(&str, SessionInputValue<'_>)> = Vec::new();
+        // Kept until the outputs are copied: an output that is an input shares its buffer.
+        let mut values: Vec<(&str, DynValue)> = Vec::new();
         for (name, tensor) in inputs {
             let wide;
             let tensor = if self.emulated && tensor.dtype() == DType::BF16 {
@@ -267,9 +268,11 @@ impl Session for Loaded {
                 tensor
             };
             let value = to_ort(tensor).map_err(|e| e.item(format!("input `{name}`")))?;
-            values.push((name, value.into()));
+            values.push((name, value));
         }
-        let outputs = self.session.run(values).map_err(|e| failed("run the model", &e))?;
+        let feed: Vec<(&str, SessionInputValue<'_>)> =
+            values.iter().map(|(name, value)| (*name, value.into())).collect();
+        let outputs = self.session.run(feed).map_err(|e| failed("run the model", &e))?;
         outputs.iter().map(|(name, value)| Ok((name.to_owned(), from_ort(name, &value)?))).collect()
     }
 
