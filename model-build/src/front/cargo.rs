@@ -242,9 +242,9 @@ mod here {
                     let (from, to) = (found.dir.join(&file.name), placed.join(&file.name));
                     rerun(&from);
                     // A copy that is good is left alone, so that the compiler does not run again.
-                    if !fsx::same_file(&from, &to)
-                        && !(fsx::is_file(&to) && prebuilt::digest(&to)? == file.digest)
-                    {
+                    let good = fsx::same_file(&from, &to)
+                        || (fsx::is_file(&to) && prebuilt::digest(&to)? == file.digest);
+                    if !good {
                         fsx::link_or_copy(&from, &to)?;
                     }
                 }

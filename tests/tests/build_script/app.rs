@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use model_build_tests::crates::{Crate, RUNTIME_FEATURES, text};
+use model_build_tests::crates::{Crate, RUNTIME_FEATURES, succeed, text};
 use model_build_tests::project::repository;
 use serde_json::Value;
 
@@ -206,6 +206,11 @@ impl App {
         let built = self.try_build(&[]);
         assert!(built.succeeded, "{}", built.stderr);
         built
+    }
+
+    /// Runs `cargo run`; gives what the program printed.
+    pub(crate) fn run(&self) -> String {
+        succeed(&self.cargo(&["run", "--quiet"]).output().unwrap())
     }
 
     /// Runs `cargo build`, which must fail; what it said.

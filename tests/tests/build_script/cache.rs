@@ -24,8 +24,11 @@ fn two_crates_share_a_cache_and_a_build_without_one_says_so() {
     let made = first.build();
     assert_eq!(made.started(), steps);
 
-    // Another folder with the same bytes: other paths, and the cache knows the artifacts.
-    let second = App::new("app-shares-too", Helper::Engine, MODELS);
+    // Another folder with the same bytes, declared by its workspace: other paths, and the cache knows
+    // the artifacts.
+    let inherited = MODELS.replace("[package.", "[workspace.");
+    let inherited = format!("[package.metadata.models]\ndigits.workspace = true\n{inherited}");
+    let second = App::new("app-shares-too", Helper::Engine, &inherited);
     second.set("MODEL_BUILD_CACHE", first.path("cache"));
     let shared = second.build();
     assert_eq!(shared.started(), [""; 0]);

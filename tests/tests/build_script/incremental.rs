@@ -49,8 +49,7 @@ fn two_targets_classify_digits_and_are_built_again_only_for_what_changed() {
     let digests = first.digests();
 
     // `cargo run`, and the executable alone: moved where nothing else is, with OUT_DIR away.
-    let run = app.cargo(&["run", "--quiet"]).output().unwrap();
-    let printed = succeed(&run);
+    let printed = app.run();
     let lines: Vec<&str> = printed.lines().collect();
     for line in &lines[..2] {
         let right =
@@ -128,11 +127,21 @@ fn two_targets_classify_digits_and_are_built_again_only_for_what_changed() {
             "digits.int8 reference"
         ]
     );
-    let printed = app.krate.run();
+    let printed = app.run();
     for digest in changed.digests().values() {
         assert!(printed.contains(digest.as_str()), "{printed}");
         assert!(!digests.values().any(|d| d == digest));
     }
+
+    // Another way into the binary is no other artifact.
+    app.replace(
+        "Cargo.toml",
+        "shapes = { batch = 100 }",
+        "shapes = { batch = 100 }\nembed = \"file\"",
+    );
+    let beside = app.build();
+    assert!(beside.started().is_empty() && beside.read().is_empty(), "{}", beside.stderr);
+    assert_eq!(app.run(), printed);
 
     // A target that is not declared any more leaves nothing behind.
     app.krate.write("src/main.rs", "//! Nothing.\nfn main() {}\n");
