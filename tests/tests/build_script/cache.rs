@@ -36,6 +36,8 @@ fn two_crates_share_a_cache_and_a_build_without_one_says_so() {
     assert_eq!(shared.digests(), made.digests());
     assert_eq!(shared.warnings(), [""; 0]);
 
+    // OUT_DIR outlives the runs of this test.
+    let _ = std::fs::remove_dir_all(shared.out_dir.as_ref().unwrap().join("model-build-cache"));
     // A folder that cannot be made: below a file, as not even root can.
     second.set("MODEL_BUILD_CACHE", first.path("Cargo.toml").join("cache"));
     let fallen = second.build();
