@@ -53,11 +53,11 @@ fn main() {
     // Brings the file into the page cache, for all alike.
     std::io::copy(&mut File::open(&weights).unwrap(), &mut std::io::sink()).unwrap();
 
-    let plan = planned(dir.path());
+    let plan = planned(dir.path(), &Store::open(&dir.path().join("plan")).unwrap());
     let hash = best(3, |i| {
         let store = Store::open(&dir.path().join(format!("hash{i}"))).unwrap();
         let mut count = Count::default();
-        execute::key_of(&plan.jobs[0], &store, &mut count).unwrap();
+        execute::keys_of(&plan.jobs[0], &store, &mut count).unwrap();
         assert!(count.hashed as f64 >= gb * 1e9);
     });
     println!("BLAKE3 of {gb:.2} GB of sources, cold: {:.2} GB/s", gb / hash.as_secs_f64());
@@ -73,7 +73,7 @@ fn main() {
 
     let cache = dir.path().join("cache");
     let store = Store::open(&cache).unwrap();
-    execute::key_of(&plan.jobs[0], &store, &mut Count::default()).unwrap();
+    execute::keys_of(&plan.jobs[0], &store, &mut Count::default()).unwrap();
     let memory = Memory::watch();
     let start = Instant::now();
     let mut count = Count::default();
@@ -97,7 +97,7 @@ fn main() {
     let noop = best(20, |_| {
         let mut count = Count::default();
         let store = Store::open(&cache).unwrap();
-        execute::execute(&planned(dir.path()), &store, &mut count).unwrap();
+        execute::execute(&planned(dir.path(), &store), &store, &mut count).unwrap();
         assert_eq!((count.steps, count.hashed), (0, 0), "a build with nothing to do did something");
     });
     println!(
@@ -106,9 +106,9 @@ fn main() {
     );
 }
 
-fn planned(dir: &Path) -> Plan {
+fn planned(dir: &Path, store: &Store) -> Plan {
     let manifest = manifest::load(&dir.join("models.toml")).unwrap();
-    plan::plan(&manifest, &execute::look(&manifest).unwrap()).unwrap()
+    plan::plan(&manifest, &execute::look(&manifest, store, &mut Count::default()).unwrap()).unwrap()
 }
 
 fn best(times: u32, mut work: impl FnMut(u32)) -> Duration {

@@ -10,10 +10,10 @@ use crate::error::{Error, Result};
 use crate::format::{SourceFiles, WriteOptions};
 use crate::hub::{Blob, Graph, Hub, blob_len, write_blob};
 use crate::manifest::{Manifest, Runner, Verify};
-use crate::plan::{Job, Plan, Recipe, SourceFacts, Sources, Stage, VerifyStep};
+use crate::plan::{Job, Plan, Recipe, Sources, Stage, VerifyStep};
 use crate::record::{Info, Port, Record, RecordFile};
 use crate::verify::{self, Measured};
-use crate::{format, fsx};
+use crate::{fsx, look};
 
 /// Something that happens during a build, in order. `job` is `model.target`.
 #[derive(Debug)]
@@ -128,29 +128,30 @@ pub fn execute(plan: &Plan, store: &Store, report: &mut dyn Report) -> Result<Ve
         .collect()
 }
 
-/// The facts of every source of a manifest, for [`plan`](crate::plan::plan).
-pub fn look(manifest: &Manifest) -> Result<Sources> {
-    let with_targets = manifest.models.iter().filter(|m| !m.targets.is_empty());
-    with_targets
-        .map(|m| Ok((m.source.clone(), facts(&m.source).map_err(|e| e.model(&m.name))?)))
-        .collect()
-}
-
-/// The facts of one source: its format, its files, its `config.json`.
-pub fn facts(path: &Path) -> Result<SourceFacts> {
-    const LONGEST_CONFIG: u64 = 16 << 20;
-    let found = format::resolve(path)?;
-    let config = match found.files.names.iter().any(|n| n == "config.json") {
-        false => None,
-        true => {
-            let path = found.files.path("config.json");
-            let text = fsx::read_small(&path, LONGEST_CONFIG)?;
-            let parsed = serde_json::from_slice(&text)
-                .map_err(|e| Error::malformed(format!("not valid JSON: {e}")).file(&path))?;
-            Some(parsed)
+/// The facts of every source of a manifest, for [`plan`](crate::plan::plan). What a main file names
+/// inside itself is remembered in the store, so that a file that did not change is not read.
+pub fn look(manifest: &Manifest, store: &Store, report: &mut dyn Report) -> Result<Sources> {
+    look::all(manifest, &mut |format, main| {
+        let Some(names) = format.names else { return Ok(Vec::new()) };
+        let digest = store.digest_file(main, &mut |path, bytes| {
+            report.event(&Event::Hashed { path, bytes });
+        })?;
+        let mut key = KeyBuilder::new("names");
+        key.ingredient(format.name, &format!("revision {}", format.revision));
+        key.ingredient("file", &digest.to_string());
+        let (key, ingredients) = key.finish();
+        if let Some(record) = store.lookup(&key)? {
+            return Ok(record.info.facts.into_iter().map(|(_, name)| name).collect());
         }
-    };
-    Ok(SourceFacts { format: found.format, files: found.files, config })
+        let found = names(main)?;
+        if store.is_writable() {
+            let facts = found.iter().map(|name| ("names".to_owned(), name.clone())).collect();
+            let info = Info { facts, ..Info::default() };
+            let step = "names".to_owned();
+            store.insert(&key, &Record { step, ingredients, files: Vec::new(), info })?;
+        }
+        Ok(found)
+    })
 }
 
 /// The key of one step of a job, and what it is made of.

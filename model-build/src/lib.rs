@@ -24,6 +24,8 @@ pub mod fsx;
 #[cfg(feature = "engine")]
 pub mod hub;
 #[cfg(feature = "engine")]
+pub mod look;
+#[cfg(feature = "engine")]
 pub mod manifest;
 #[cfg(feature = "engine")]
 pub mod op;

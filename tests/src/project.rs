@@ -79,8 +79,13 @@ impl Project {
 
     /// The plan of the project's manifest.
     pub fn plan(&self) -> Plan {
+        self.plan_telling(&mut Log::default())
+    }
+
+    fn plan_telling(&self, log: &mut Log) -> Plan {
         let manifest = manifest::load(&self.path("models.toml")).unwrap();
-        plan::plan(&manifest, &execute::look(&manifest).unwrap()).unwrap()
+        let sources = execute::look(&manifest, &self.store(), log).unwrap();
+        plan::plan(&manifest, &sources).unwrap()
     }
 
     /// Builds a plan as a process of its own would: with a store opened anew.
@@ -92,7 +97,9 @@ impl Project {
 
     /// Builds the project.
     pub fn build(&self) -> (Vec<Artifact>, Log) {
-        let (result, log) = self.run(&self.plan());
+        let mut planning = Log::default();
+        let (result, mut log) = self.run(&self.plan_telling(&mut planning));
+        log.0.splice(0..0, planning.0);
         (result.unwrap(), log)
     }
 }

@@ -57,6 +57,21 @@ fn a_second_build_runs_no_step_and_reads_no_file() {
 }
 
 #[test]
+fn a_second_build_of_an_onnx_source_reads_no_file() {
+    let project = digits();
+    let (first, _) = project.build();
+    let onnx = project.store().object_path(&first[0].record.files[0].digest);
+    project.write("model.onnx", std::fs::read(onnx).unwrap());
+    let manifest = MANIFEST.replace("source = \"model\"", "source = \"model.onnx\"");
+    project.write("models.toml", manifest);
+    let (_, log) = project.build();
+    assert_eq!(log.of("hashed"), ["model.onnx"]);
+    let (_, log) = project.build();
+    assert_eq!(log.of("hashed"), [""; 0]);
+    assert_eq!(log.of("started"), [""; 0]);
+}
+
+#[test]
 fn a_changed_weight_rebuilds_everything_that_holds_it() {
     let project = digits();
     let (first, _) = project.build();

@@ -21,6 +21,7 @@ const LAYERS: &[&[&str]] = &[
     &["cache"],
     &["manifest"],
     &["plan"],
+    &["look"],
     &["execute"],
     &["front"],
 ];

@@ -31,6 +31,9 @@ pub struct FormatDef {
     /// format; an error when it is, and is damaged or leaves open which model is meant. Looks at
     /// names, and at the insides of files only as far as they name other files.
     pub detect: fn(&Listing) -> Result<Option<Vec<String>>>,
+    /// For a format whose main file names other files of the model inside itself: those names,
+    /// relative to its folder. Reads the file.
+    pub names: Option<fn(&Path) -> Result<Vec<String>>>,
     /// Bytes → hub.
     pub read: Option<fn(&SourceFiles) -> Result<Hub>>,
     /// Hub → laid-out files; the first is the main one.
@@ -89,14 +92,23 @@ pub struct Resolved {
 
 /// Finds out what a file or folder is. An error lists what was looked for and what is there.
 pub fn resolve(path: &Path) -> Result<Resolved> {
+    resolve_with(path, &mut named)
+}
+
+/// The files that a model's main file names inside itself, by reading it.
+pub fn named(format: &'static FormatDef, main: &Path) -> Result<Vec<String>> {
+    format.names.map_or_else(|| Ok(Vec::new()), |names| names(main))
+}
+
+/// [`resolve`], where `named` stands in for [`named`].
+pub fn resolve_with(
+    path: &Path,
+    named: &mut dyn FnMut(&'static FormatDef, &Path) -> Result<Vec<String>>,
+) -> Result<Resolved> {
     let listing = source::list(path)?;
     let mut found = Vec::new();
     for format in ALL {
-        if let Some(mut names) = (format.detect)(&listing).map_err(|e| e.file(path))? {
-            if let Some((_, others)) = names.split_first_mut() {
-                others.sort_unstable();
-            }
-            names.dedup();
+        if let Some(names) = (format.detect)(&listing).map_err(|e| e.file(path))? {
             found.push(Resolved {
                 format,
                 files: SourceFiles { root: listing.root.clone(), names },
@@ -114,7 +126,15 @@ pub fn resolve(path: &Path) -> Result<Resolved> {
         .file(path)
         .hint("name one of the files as the source"));
     }
-    let resolved = found.pop().ok_or_else(|| unknown(path, &listing))?;
+    let mut resolved = found.pop().ok_or_else(|| unknown(path, &listing))?;
+    if let Some(main) = resolved.files.names.first() {
+        let more = named(resolved.format, &resolved.files.path(main))?;
+        resolved.files.names.extend(more);
+    }
+    if let Some((_, others)) = resolved.files.names.split_first_mut() {
+        others.sort_unstable();
+    }
+    resolved.files.names.dedup();
     for name in &resolved.files.names {
         source::stat(&resolved.files.path(name))?;
     }

@@ -123,8 +123,9 @@ mod here {
     use crate::fsx;
     use crate::hub::{Blob, blob_len};
     use crate::manifest::{self, Embed, Manifest, TargetEnv};
-    use crate::plan::{self, Plan};
+    use crate::plan::{self, Plan, Sources};
     use crate::record::{Record, RecordFile};
+    use crate::{format, look};
 
     /// One finished target: its record, and the folder its files are in.
     struct Done {
@@ -176,10 +177,9 @@ mod here {
         files.names.iter().for_each(|n| rerun(&files.path(n)));
     }
 
-    fn planned(manifest: &Manifest) -> Result<Plan> {
-        let sources = execute::look(manifest)?;
+    fn planned(manifest: &Manifest, sources: &Sources) -> Result<Plan> {
         sources.values().for_each(|facts| rerun_source(&facts.files));
-        let plan = plan::plan(manifest, &sources)?;
+        let plan = plan::plan(manifest, sources)?;
         for step in plan.jobs.iter().filter_map(|j| j.verify.as_ref()) {
             step.spec.inputs.iter().for_each(|f| rerun(f));
         }
@@ -187,9 +187,10 @@ mod here {
     }
 
     fn built(manifest: &Manifest, out: &Path) -> Result<Vec<Done>> {
-        let plan = planned(manifest)?;
         let (store, warning) = Store::open_or_fallback(None, &out.join("model-build-cache"))?;
-        let mut log = Log { large: large(&plan)? };
+        let mut log = Log { large: false };
+        let plan = planned(manifest, &execute::look(manifest, &store, &mut log)?)?;
+        log.large = large(&plan)?;
         if let Some(warning) = warning {
             log.event(&Event::Warning(&warning));
         }
@@ -314,7 +315,7 @@ mod here {
     /// The targets as they would be written, without computing a weight: for documentation builds,
     /// which need the loaders' types. Nothing knows the digests.
     fn unbuilt(manifest: &Manifest, out: &Path) -> Result<Vec<Done>> {
-        let plan = planned(manifest)?;
+        let plan = planned(manifest, &look::all(manifest, &mut format::named)?)?;
         let mut done = Vec::new();
         for job in &plan.jobs {
             let (blobs, info) = execute::lay_out(&job.recipe, &[])

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::execute::{self, Artifact};
 use crate::format::SourceFiles;
 use crate::fsx;
+use crate::look;
 use crate::manifest::{Model, Target};
 use crate::plan;
 use crate::record::Record;
@@ -130,7 +131,7 @@ fn read_one(dir: PathBuf, model: &Model, target: &Target) -> Result<Prebuilt> {
 
 /// Whether a record is of the artifact that the manifest and the source would give.
 fn same_source(record: &Record, model: &Model, target: &Target) -> Result<SourceFiles> {
-    let facts = execute::facts(&model.source)?;
+    let facts = look::facts(&model.source)?;
     let job = plan::job(&model.name, target, &facts)?;
     let want = execute::ingredients(&job.recipe, &mut digest)?;
     let missing = |a: &[(String, String)], b: &[(String, String)]| {

@@ -74,9 +74,7 @@ fn detect(listing: &Listing) -> Result<Option<Vec<String>>> {
             .hint("name one of the files as the source"));
         }
     };
-    let mut names = vec![main.to_owned()];
-    names.extend(external_files(&listing.root.join(main))?);
-    Ok(Some(names))
+    Ok(Some(vec![main.to_owned()]))
 }
 
 /// Whether a file without the ending starts like a `ModelProto`: an IR version, then another field
@@ -111,6 +109,7 @@ pub static ONNX: FormatDef = FormatDef {
     looks_for: "one `*.onnx` file",
     revision: 1,
     detect,
+    names: Some(external_files),
     read: Some(read_hub),
     write: Some(write_hub),
 };

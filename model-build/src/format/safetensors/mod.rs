@@ -228,6 +228,7 @@ pub static SAFETENSORS: FormatDef = FormatDef {
     looks_for: "`model.safetensors`, `model.safetensors.index.json` or one `*.safetensors` file",
     revision: 1,
     detect,
+    names: None,
     read: Some(read_hub),
     write: None,
 };

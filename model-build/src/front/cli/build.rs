@@ -32,7 +32,7 @@ pub(super) fn run(args: &Args, context: &mut Context) -> Result<()> {
     let manifests = args.selection.manifests(context)?;
     let mut plans = Vec::new();
     for manifest in &manifests {
-        plans.push(plan::plan(manifest, &execute::look(manifest)?)?);
+        plans.push(plan::plan(manifest, &execute::look(manifest, &store, &mut context.ui)?)?);
     }
     if args.out.is_some() {
         check_distinct(&plans)?;

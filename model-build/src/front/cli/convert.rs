@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::execute;
 use crate::format;
 use crate::fsx;
+use crate::look;
 use crate::manifest;
 use crate::plan::{self, Plan};
 
@@ -49,7 +50,7 @@ pub(super) fn run(args: &Args, context: &mut Context) -> Result<()> {
     if fsx::stat_if_exists(dst)?.is_some() && !args.force {
         return Err(exists(dst));
     }
-    let facts = execute::facts(&args.src)?;
+    let facts = look::facts(&args.src)?;
     let mut job = plan::job(&name, &target, &facts)?;
     job.target = String::new();
     job.recipe.file_name.clone_from(&name);

@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 use super::Context;
 use super::select::LONGEST_MANIFEST;
 use crate::error::{Error, Result};
-use crate::{execute, fsx, manifest};
+use crate::{fsx, look, manifest};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -32,7 +32,7 @@ struct Changes {
 }
 
 pub(super) fn run(args: &Args, context: &mut Context) -> Result<()> {
-    execute::facts(&args.source)?;
+    look::facts(&args.source)?;
     let name = match &args.name {
         Some(name) => name.clone(),
         None => name_of(&args.source)?,

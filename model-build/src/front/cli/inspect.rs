@@ -8,9 +8,9 @@ use serde_json::{Value as Json, json};
 use super::Context;
 use super::text::{size, table};
 use crate::error::{Error, Result};
-use crate::execute;
 use crate::fsx;
 use crate::hub::{Checkpoint, Graph, Hub, Tensor};
+use crate::look;
 use crate::record::Port;
 
 #[derive(clap::Args)]
@@ -26,7 +26,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, context: &mut Context) -> Result<()> {
-    let facts = execute::facts(&args.path)?;
+    let facts = look::facts(&args.path)?;
     let read = facts.format.read.ok_or_else(|| Error::bug("a source format without a reader"))?;
     let hub = read(&facts.files)?;
     let bytes = facts.files.names.iter().map(|n| fsx::stat(&facts.files.path(n)).map(|s| s.len));

@@ -21,7 +21,7 @@ pub(super) fn run(args: &Args, context: &mut Context) -> Result<()> {
     let mut text = String::new();
     let mut objects = Vec::new();
     for manifest in &manifests {
-        let plan = plan::plan(manifest, &execute::look(manifest)?)?;
+        let plan = plan::plan(manifest, &execute::look(manifest, &store, &mut context.ui)?)?;
         if manifests.len() > 1 && !plan.jobs.is_empty() {
             text.push_str(&format!("{}:\n", nice(&plan.manifest)));
         }

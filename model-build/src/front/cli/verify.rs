@@ -10,6 +10,7 @@ use crate::cache::Store;
 use crate::error::{Error, Result};
 use crate::execute::{self, Event};
 use crate::format::{self, HubKind, onnx};
+use crate::look;
 use crate::manifest;
 use crate::plan::{self, Plan};
 use crate::verify;
@@ -41,7 +42,7 @@ pub(super) fn run(args: &Args, context: &mut Context) -> Result<()> {
     let artifact = paths(&resolved.files);
     let store;
     let unfolded;
-    let facts = execute::facts(&args.reference)?;
+    let facts = look::facts(&args.reference)?;
     let reference = if facts.format.name == onnx::ONNX.name {
         paths(&facts.files)
     } else if facts.format.holds == HubKind::Checkpoint {
@@ -83,7 +84,7 @@ fn lowered<'s>(
     context: &mut Context,
 ) -> Result<crate::cache::Unfolded<'s>> {
     let target = manifest::target_from_flags("reference", &[("format", onnx::ONNX.name)])?;
-    let mut job = plan::job(&nice(checkpoint), &target, &execute::facts(checkpoint)?)?;
+    let mut job = plan::job(&nice(checkpoint), &target, &look::facts(checkpoint)?)?;
     job.target = String::new();
     let plan = Plan { manifest: checkpoint.to_owned(), jobs: vec![job] };
     let made = execute::execute(&plan, store, &mut context.ui)?.pop();

@@ -20,7 +20,8 @@ pub(super) fn run(args: &Args, context: &mut Context) -> Result<()> {
     let mut objects = Vec::new();
     for manifest in args.selection.manifests(context)? {
         let path = execute::absolute(&manifest.path);
-        for job in plan::plan(&manifest, &execute::look(&manifest)?)?.jobs {
+        for job in plan::plan(&manifest, &execute::look(&manifest, &store, &mut context.ui)?)?.jobs
+        {
             let mut steps = Vec::new();
             for step in execute::keys_of(&job, &store, &mut context.ui)? {
                 let subject = execute::subject(&path, &job, step.step);
