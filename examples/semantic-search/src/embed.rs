@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use model_build_runtime::{Tensor, include_model};
+use model_build_runtime::{Session, Tensor, include_model};
 use tokenizers::pipeline::{EncodeOptions, Encoding, Override, PipelineToken, PipelineTokenizer};
 use tokenizers::{TruncationParams, canonicalize_str, from_json};
 
@@ -16,7 +16,7 @@ const BATCH: usize = 32;
 /// Turns sentences into vectors.
 pub struct Embedder {
     tokenizer: PipelineTokenizer,
-    model: EmbedderInt8,
+    model: Session<EmbedderInt8>,
 }
 
 impl Embedder {

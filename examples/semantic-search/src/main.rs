@@ -4,6 +4,7 @@
 //! the text file.
 
 use std::error::Error;
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 mod embed;
@@ -39,6 +40,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Args>, String>
         }
     }
     match <[String; 2]>::try_from(words) {
+        Ok([query, _]) if query.trim().is_empty() => Err("QUERY is empty".to_owned()),
         Ok([query, file]) => Ok(Some(Args { query, file, top })),
         Err(words) => Err(format!("expected QUERY and FILE, got {} arguments", words.len())),
     }
@@ -81,8 +83,13 @@ fn search(args: &Args) -> Result<(), Box<dyn Error>> {
         .map(|(&(number, line), vector)| (embed::cosine(&query, vector), number, line))
         .collect();
     ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let mut out = std::io::stdout().lock();
     for (score, number, line) in ranked.iter().take(args.top) {
-        println!("{score:6.3}  {number:>4}  {line}");
+        match writeln!(out, "{score:6.3}  {number:>4}  {line}") {
+            // The reader, as `head`, has seen enough.
+            Err(e) if e.kind() == ErrorKind::BrokenPipe => break,
+            other => other?,
+        }
     }
     Ok(())
 }
