@@ -222,6 +222,7 @@ fn the_example_explains_bad_arguments() {
         (&["only one"][..], 2, "usage: semantic-search QUERY FILE"),
         (&["a", "b", "--top", "many"], 2, "`many` is not a number"),
         (&["a", "b", "--topp"], 2, "unknown option `--topp`"),
+        (&["", "notes.txt"], 2, "QUERY is empty"),
         (&["a", "no-such-file"], 1, "no-such-file"),
     ] {
         let (found, stderr) = run(args);
