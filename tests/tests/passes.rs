@@ -17,9 +17,9 @@ fn fixture(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(path)
 }
 
-fn run(def: &PassDef, graph: &Graph, params: Params) -> Graph {
+fn run(def: &PassDef, graph: &Graph, params: &Params) -> Graph {
     let mut out = graph.clone();
-    (def.run)(&mut out, &params).unwrap();
+    (def.run)(&mut out, params).unwrap();
     out
 }
 
@@ -68,7 +68,11 @@ fn bytes(graph: &Graph, name: &str) -> Vec<u8> {
 fn full_range_int8_is_what_quantize_dynamic_makes_byte_for_byte() {
     let graph = onnx::from_file(&fixture("int8/model.onnx")).unwrap();
     let reference = arrays::read(&fixture("int8/reference.safetensors"));
-    let quantized = run(&pass::DYNAMIC_INT8, &graph, Params::new([("range", "full")]));
+    let quantized = run(
+        &pass::DYNAMIC_INT8,
+        &graph,
+        &Params::new([("range", "full"), ("activations", "tensor")]),
+    );
     for weight in ["w1", "shared", "w3", "w4"] {
         let name = format!("{weight}_quantized");
         let Data::U8(want) = &reference[&name].data else { panic!("bytes") };
@@ -91,8 +95,10 @@ fn int8_stays_near_f32_in_onnx_runtime_and_rten() {
     let Some(runtime) = onnxruntime::find() else { return };
     for case in CASES {
         let (graph, inputs, want) = lowered(case);
-        for params in [Params::default(), Params::new([("range", "full")])] {
-            let quantized = run(&pass::DYNAMIC_INT8, &graph, params.clone());
+        for params in
+            [Params::default(), Params::new([("range", "full"), ("activations", "tensor")])]
+        {
+            let quantized = run(&pass::DYNAMIC_INT8, &graph, &params);
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("model.onnx");
             fs::write(&path, onnx::to_bytes(&quantized).unwrap()).unwrap();
@@ -114,7 +120,7 @@ fn f16_graphs_stay_near_f32_and_keep_their_inputs_and_outputs() {
     let Some(runtime) = onnxruntime::find() else { return };
     for case in CASES {
         let (graph, inputs, want) = lowered(case);
-        let half = run(&pass::HALF, &graph, Params::new([("dtype", "f16")]));
+        let half = run(&pass::HALF, &graph, &Params::new([("dtype", "f16")]));
         assert_same_ports(&graph, &half);
         assert!(half.body.initializers().all(|(_, _, t)| t.dtype() != DType::F32), "{case}");
         for level in [Level::None, Level::All] {
@@ -172,7 +178,7 @@ fn bf16_graphs_hold_rounded_weights_in_the_same_graph() {
     let Some(runtime) = onnxruntime::find() else { return };
     for case in CASES {
         let (graph, inputs, want) = lowered(case);
-        let half = run(&pass::HALF, &graph, Params::new([("dtype", "bf16")]));
+        let half = run(&pass::HALF, &graph, &Params::new([("dtype", "bf16")]));
         assert_same_ports(&graph, &half);
         // Convolutions take bf16 from operator set 22 on.
         let wide: Vec<&str> = half
@@ -198,8 +204,8 @@ fn masks_and_guards_that_f16_cannot_hold_give_what_f32_gives() {
     let all = arrays::read(&fixture("half/masks.safetensors"));
     let (inputs, want) = (pick(&all, "in."), pick(&all, "out."));
     let graph = onnx::from_file(&fixture("half/masks.onnx")).unwrap();
-    let f16 = run(&pass::HALF, &graph, Params::new([("dtype", "f16")]));
-    let bf16 = run(&pass::HALF, &graph, Params::new([("dtype", "bf16")]));
+    let f16 = run(&pass::HALF, &graph, &Params::new([("dtype", "f16")]));
+    let bf16 = run(&pass::HALF, &graph, &Params::new([("dtype", "bf16")]));
     for (half, bound) in [(&f16, 4e-3), (&widened(&bf16), 1e-2)] {
         for level in [Level::None, Level::All] {
             let got = compute(&runtime, level, half, &inputs);
@@ -232,7 +238,7 @@ fn exported_transformers_run_in_f16() {
         let model = bytes::Bytes::copy_from_slice(tensors.tensor(name).unwrap().data());
         let graph = onnx::from_bytes(&model).unwrap();
         let want = compute(&runtime, Level::None, &graph, &inputs);
-        let half = run(&pass::HALF, &graph, Params::new([("dtype", "f16")]));
+        let half = run(&pass::HALF, &graph, &Params::new([("dtype", "f16")]));
         let got = compute(&runtime, Level::None, &half, &inputs);
         for (output, want) in &want {
             let diff = max_abs_diff(got[output].f32(), want.f32());
@@ -263,7 +269,7 @@ fn a_graph_with_fixed_axes_computes_the_same() {
     let (graph, inputs, want) = lowered("bert-mlm");
     let [batch, sequence] = inputs["input_ids"].shape[..] else { panic!("a matrix") };
     let lengths = [("batch", &*batch.to_string()), ("sequence", &*sequence.to_string())];
-    let fixed = run(&pass::FIX_SHAPES, &graph, Params::new(lengths));
+    let fixed = run(&pass::FIX_SHAPES, &graph, &Params::new(lengths));
     for id in fixed.body.value_ids() {
         let ty = fixed.body.value(id).ty.as_ref().unwrap();
         let dims = ty.as_tensor().unwrap().1.unwrap();

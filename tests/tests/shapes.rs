@@ -119,7 +119,7 @@ fn inferred_shapes_of_the_node_tests_are_those_that_came_out() {
     println!("node tests: {total:?}");
     assert!(total.values > 1000);
     assert!(total.known > total.onnx, "more than onnx itself infers: {total:?}");
-    assert!(total.known * 100 >= total.values * 96, "{total:?}");
+    assert!(total.known * 100 >= total.values * 99, "{total:?}");
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn with_names_for_lengths_the_node_tests_give_the_same_shapes() {
         score(&case, &mut graph, &mut total);
     }
     println!("node tests with names: {total:?}");
-    assert!(total.known * 100 >= total.values * 80, "{total:?}");
+    assert!(total.known * 100 >= total.values * 93, "{total:?}");
 }
 
 #[test]

@@ -453,3 +453,107 @@ fn classes(text: &str, half: Half) -> Classes {
     };
     (letters.map(class).collect(), text.ends_with('*'))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::Dim;
+
+    /// x f32 [n] and the graph that `build` makes of it; the values it returns are the outputs.
+    fn graph(opset: i64, build: impl Fn(&mut Edit<'_>, ValueId) -> Vec<ValueId>) -> Graph {
+        let mut g = Graph::new("g", 8, opset);
+        let x = g.body.intern("x").unwrap();
+        g.body.value_mut(x).ty = Some(Type::tensor(DType::F32, [Dim::symbol("n")]));
+        g.body.add_input(x);
+        let mut e = g.edit();
+        let outputs = build(&mut e, x);
+        let names: Vec<String> =
+            outputs.into_iter().map(|id| e.body().value(id).name.clone()).collect();
+        e.finish().unwrap();
+        for name in names {
+            let id = g.body.find(&name).unwrap();
+            g.body.add_output(id);
+        }
+        op::infer(&mut g).unwrap();
+        g
+    }
+
+    fn f16(mut g: Graph) -> Vec<String> {
+        run(&mut g, &Params::new([("dtype", "f16")])).unwrap();
+        let name = |id: &Option<ValueId>| g.body.value(id.unwrap()).name.clone();
+        g.body
+            .nodes()
+            .map(|(_, n)| {
+                let inputs: Vec<String> = n.inputs.iter().map(name).collect();
+                format!("{} = {}({})", name(&n.outputs[0]), n.op, inputs.join(", "))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn an_operator_without_half_types_in_this_operator_set_keeps_f32_between_casts() {
+        let build = |e: &mut Edit<'_>, x| {
+            let axis = e.constant("axis", Tensor::from_i64(vec![1], &[0]).unwrap()).unwrap();
+            let a = e.op("Neg", "a", &[x], &[]).unwrap();
+            let b = e.op("CumSum", "b", &[a, axis], &[]).unwrap();
+            vec![e.op("Neg", "c", &[b], &[]).unwrap()]
+        };
+        assert_eq!(
+            f16(graph(13, build)),
+            [
+                "x_to_f16 = Cast(x)",
+                "a = Neg(x_to_f16)",
+                "a_to_f32 = Cast(a)",
+                "b = CumSum(a_to_f32, axis)",
+                "b_to_f16 = Cast(b)",
+                "c_f16 = Neg(b_to_f16)",
+                "c = Cast(c_f16)",
+            ]
+        );
+        assert!(f16(graph(14, build)).contains(&"b = CumSum(a, axis)".to_owned()));
+    }
+
+    #[test]
+    fn a_cast_to_an_integer_reads_the_graph_input_itself() {
+        let nodes = f16(graph(17, |e, x| {
+            let to = [("to", AttrValue::Int(op::number_of(DType::I64)))];
+            let ids = e.op("Cast", "ids", &[x], &to).unwrap();
+            vec![ids, e.op("Neg", "y", &[x], &[]).unwrap()]
+        }));
+        assert!(nodes.contains(&"ids = Cast(x)".to_owned()), "{nodes:?}");
+    }
+
+    #[test]
+    fn an_unknown_operator_and_all_that_reads_it_keep_f32() {
+        let nodes = f16(graph(17, |e, x| {
+            let a = e.op("NoSuchOp", "a", &[x], &[]).unwrap();
+            let w = e.constant("w", Tensor::from_f32(vec![1], &[2.0]).unwrap()).unwrap();
+            vec![e.op("Mul", "b", &[a, w], &[]).unwrap()]
+        }));
+        assert_eq!(nodes, ["a = NoSuchOp(x)", "b = Mul(a, w)"]);
+    }
+
+    #[test]
+    fn a_constant_out_of_range_that_masks_nothing_stays_with_its_reader_in_f32() {
+        for value in [1e6, -1e6, 1e-6] {
+            let nodes = f16(graph(17, |e, x| {
+                let w = Tensor::from_f32(vec![1], &[value]).unwrap();
+                let w = e.constant("w", w).unwrap();
+                vec![e.op("Mul", "y", &[x, w], &[]).unwrap()]
+            }));
+            assert_eq!(nodes, ["y = Mul(x, w)"], "{value}");
+        }
+    }
+
+    #[test]
+    fn a_constant_read_in_both_precisions_is_there_in_both() {
+        let nodes = f16(graph(13, |e, x| {
+            let w = e.constant("w", Tensor::from_f32(vec![3], &[1.0, 2.0, 3.0]).unwrap()).unwrap();
+            let axis = e.constant("axis", Tensor::from_i64(vec![1], &[0]).unwrap()).unwrap();
+            let a = e.op("CumSum", "a", &[w, axis], &[]).unwrap();
+            vec![a, e.op("Mul", "y", &[x, w], &[]).unwrap()]
+        }));
+        assert!(nodes.contains(&"a = CumSum(w, axis)".to_owned()), "{nodes:?}");
+        assert!(nodes.contains(&"y_f16 = Mul(x_to_f16, w_f16)".to_owned()), "{nodes:?}");
+    }
+}
