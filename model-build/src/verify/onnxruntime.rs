@@ -97,7 +97,7 @@ impl OnnxRuntime {
     fn open(path: &Path) -> std::result::Result<Self, String> {
         // SAFETY: loading a library runs its initializers. The file is one that the user named, or
         // that has ONNX Runtime's name in a folder the system loads libraries from.
-        let library = unsafe { libloading::Library::new(path) }.map_err(|e| e.to_string())?;
+        let library = unsafe { libloading::Library::new(path) }.map_err(|e| reason(&e))?;
         // SAFETY: `OrtGetApiBase` has had this signature in every release of ONNX Runtime.
         let base = unsafe {
             library.get::<unsafe extern "C" fn() -> *const ort::sys::OrtApiBase>(b"OrtGetApiBase\0")
@@ -147,6 +147,14 @@ impl OnnxRuntime {
         environment.set_log_level(LogLevel::Error);
         *slot = Some(environment.clone());
         Ok(environment)
+    }
+}
+
+/// What the system says of a library that does not load.
+fn reason(error: &libloading::Error) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
     }
 }
 
@@ -208,7 +216,7 @@ impl Runner for OnnxRuntime {
         } else {
             (None, model.path.clone())
         };
-        // With optimizations ONNX Runtime may take out a pair of casts that rounds.
+        // A fusion would skip the rounding between its parts.
         let optimize =
             if emulated { GraphOptimizationLevel::Disable } else { GraphOptimizationLevel::All };
         let build = || -> ort::Result<OrtSession> {
@@ -380,8 +388,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let text = folder.path().join("libonnxruntime.so");
         fsx::write_atomic(&text, b"no library").unwrap();
-        assert!(!OnnxRuntime::open(&text).unwrap_err().is_empty());
-        assert!(!OnnxRuntime::open(&folder.path().join("missing.so")).unwrap_err().is_empty());
+        let why = OnnxRuntime::open(&text).unwrap_err();
+        assert!(why.contains("libonnxruntime"), "{why}");
+        let why = OnnxRuntime::open(&folder.path().join("missing.so")).unwrap_err();
+        assert!(why.contains("missing.so"), "{why}");
         let report = not_found(&[(text, "invalid ELF header".into())]).report();
         assert!(report.contains("cannot be used: invalid ELF header"), "{report}");
         assert!(report.contains("hint: set ORT_DYLIB_PATH"), "{report}");
