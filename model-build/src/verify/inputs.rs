@@ -16,7 +16,8 @@ pub enum InputSpec {
     /// A safetensors file with exactly one tensor per graph input, of its name, element type and
     /// shape. It is one sample, of as many rows as its first axes have.
     File(PathBuf),
-    /// Made up from the graph's input types; see [`synthetic`](super::synthetic).
+    /// Made up from the graph's input types and from what the graph does with its inputs: ids below
+    /// the size of the table they look up, masks of ones with padding, normal floats.
     Synthetic {
         /// How many, one at least.
         samples: u32,

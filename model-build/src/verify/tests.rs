@@ -200,6 +200,31 @@ fn without_runners_the_error_names_the_feature() {
 }
 
 #[test]
+fn an_output_that_is_an_input_keeps_its_numbers() {
+    use crate::hub::{DType, Dim, Graph, Type};
+    let mut graph = Graph::new("g", 8, 17);
+    let x = graph.body.intern("x").unwrap();
+    let dims = [Dim::symbol("n"), Dim::Fixed(4)];
+    graph.body.value_mut(x).ty = Some(Type::tensor(DType::F32, dims));
+    graph.body.add_input(x);
+    graph.body.add_output(x);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    fsx::write_atomic(&path, &crate::format::onnx::to_bytes(&graph).unwrap()).unwrap();
+    let values: Vec<f32> = (1..=24u16).map(f32::from).collect();
+    let fed = Tensor::from_f32(vec![6, 4], &values).unwrap();
+    let feed = BTreeMap::from([("x".to_owned(), fed)]);
+    for choice in runners() {
+        let runner = choose(choice).unwrap();
+        let mut session = runner.load(&Model::open(&Files::single(&path)).unwrap()).unwrap();
+        for _ in 0..20 {
+            let got = session.run(&feed).unwrap();
+            assert_eq!(got["x"].to_f32().unwrap(), values, "{choice:?}");
+        }
+    }
+}
+
+#[test]
 #[cfg(feature = "ort")]
 fn onnx_runtime_gives_through_this_runner_what_it_gives_in_python() {
     if !crate::env::is_set("ORT_DYLIB_PATH") {
