@@ -33,7 +33,9 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, context: &mut Context) -> Result<()> {
     let dst = &args.dst;
     let name = match dst.file_name() {
-        Some(name) if !fsx::is_dir(dst) => name.to_string_lossy().into_owned(),
+        Some(name) if !fsx::is_dir(dst) && !ends_in_separator(dst) => {
+            name.to_string_lossy().into_owned()
+        }
         _ => {
             return Err(Error::manifest("the file to write is a folder")
                 .file(dst)
@@ -85,6 +87,11 @@ pub(super) fn run(args: &Args, context: &mut Context) -> Result<()> {
     });
     context.ui.result(&table(&rows), "converted", &fields);
     Ok(())
+}
+
+/// Whether a path says that it is a folder, as `new/` does.
+fn ends_in_separator(path: &Path) -> bool {
+    path.to_string_lossy().ends_with(std::path::is_separator)
 }
 
 fn exists(path: &Path) -> Error {

@@ -112,7 +112,11 @@ fn entry(out: &mut String, arg: &Arg) {
         false => arg.get_possible_values().iter().map(|v| format!("`{}`", v.get_name())).collect(),
     };
     let words = if words.is_empty() { String::new() } else { format!(": {}", words.join(", ")) };
-    let _ = writeln!(out, "- `{}`: {}{words}", form.trim(), plain(arg.get_help()));
+    let default: Vec<_> = arg.get_default_values().iter().map(|v| v.to_string_lossy()).collect();
+    let shows_default = arg.get_action().takes_values() && !default.is_empty();
+    let default =
+        if shows_default { format!(" [default: {}]", default.join(" ")) } else { String::new() };
+    let _ = writeln!(out, "- `{}`: {}{default}{words}", form.trim(), plain(arg.get_help()));
 }
 
 /// Help text in a line.

@@ -174,15 +174,18 @@ fn brief(doc: &str, default: &str) -> String {
 }
 
 fn with_default(doc: &str, default: &str) -> String {
+    let doc = doc.trim_end_matches('.');
+    // On a command line there is no manifest whose folder could be meant.
+    let doc = doc.replace("relative to the manifest's folder", "relative to the current folder");
     if default == crate::manifest::REQUIRED {
-        return doc.to_owned();
+        return doc;
     }
     // Words stand on a command line as they are, without TOML's quotes and Markdown's ticks.
     let mut default = default.replace("`\"", "`").replace("\"`", "`");
     if default.matches('`').count() == 2 && default.starts_with('`') && default.ends_with('`') {
         default = default.replace('`', "");
     }
-    format!("{} [default: {default}]", doc.trim_end_matches('.'))
+    format!("{doc} [default: {default}]")
 }
 
 /// Any string, with words to show and to complete: the manifest says what it thinks of the others.
