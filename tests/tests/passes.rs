@@ -157,8 +157,8 @@ fn widened(graph: &Graph) -> Graph {
     }
     for (id, mut node) in nodes {
         for attr in &mut node.attrs {
-            if attr.value.as_int() == Some(op::number_of(DType::BF16)) && attr.name == "to" {
-                attr.value = model_build::hub::AttrValue::Int(op::number_of(DType::F32));
+            if attr.value.as_int() == Some(DType::BF16.number()) && attr.name == "to" {
+                attr.value = model_build::hub::AttrValue::Int(DType::F32.number());
             }
         }
         edit.replace(id, node);

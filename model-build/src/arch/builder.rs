@@ -131,7 +131,7 @@ impl<'c> Builder<'c> {
 
     /// Casts a value.
     pub(super) fn cast(&mut self, path: &str, x: ValueId, to: DType) -> Result<ValueId> {
-        let number = op::number_of(to);
+        let number = to.number();
         self.op(path, "Cast", &[x], &[("to", AttrValue::Int(number))])
     }
 

@@ -55,7 +55,47 @@ dtypes! {
     String = "string", 0;
 }
 
+/// Numbers of `onnx.TensorProto.DataType`: the graph hub keeps them in attributes such as `Cast.to`.
+const NUMBERS: &[(i64, DType)] = &[
+    (1, DType::F32),
+    (2, DType::U8),
+    (3, DType::I8),
+    (4, DType::U16),
+    (5, DType::I16),
+    (6, DType::I32),
+    (7, DType::I64),
+    (8, DType::String),
+    (9, DType::Bool),
+    (10, DType::F16),
+    (11, DType::F64),
+    (12, DType::U32),
+    (13, DType::U64),
+    (14, DType::C64),
+    (15, DType::C128),
+    (16, DType::BF16),
+    (17, DType::F8E4M3),
+    (18, DType::F8E4M3Fnuz),
+    (19, DType::F8E5M2),
+    (20, DType::F8E5M2Fnuz),
+    (21, DType::U4),
+    (22, DType::I4),
+    (23, DType::F4E2M1),
+    (24, DType::F8E8M0),
+    (25, DType::U2),
+    (26, DType::I2),
+    (27, DType::F6E2M3),
+    (28, DType::F6E3M2),
+];
+
 impl DType {
+    /// The element type of ONNX's number.
+    pub fn of_number(number: i64) -> Option<Self> {
+        NUMBERS.iter().find(|(n, _)| *n == number).map(|(_, d)| *d)
+    }
+    /// ONNX's number of this element type; every type has one.
+    pub fn number(self) -> i64 {
+        NUMBERS.iter().find(|(_, d)| *d == self).map_or(0, |(n, _)| *n)
+    }
     /// Bytes of `elements` elements, sub-byte types packed; `None` on overflow.
     pub fn bytes_for(self, elements: u64) -> Option<u64> {
         elements.checked_mul(self.bits()).map(|bits| bits.div_ceil(8))
@@ -69,5 +109,18 @@ impl DType {
 impl fmt::Display for DType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_element_type_has_its_number() {
+        for dtype in DType::ALL {
+            assert_eq!(DType::of_number(dtype.number()), Some(*dtype));
+        }
+        assert_eq!(DType::of_number(0), None);
     }
 }

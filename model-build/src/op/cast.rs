@@ -2,7 +2,6 @@
 
 use super::View;
 use super::cx::{Cx, Fact};
-use super::onnx_type;
 use crate::error::{Error, Result};
 use crate::hub::{AttrValue, DType, Node, ValueId};
 
@@ -22,7 +21,7 @@ impl View for Cast {
         let to = node
             .attr("to")
             .and_then(AttrValue::as_int)
-            .and_then(onnx_type::dtype_of)
+            .and_then(DType::of_number)
             .ok_or_else(|| fail("attribute `to` is missing or no element type"))?;
         Ok(Self { input: node.input(0).ok_or_else(|| fail("the input is missing"))?, to })
     }

@@ -1,7 +1,6 @@
 //! What shape inference knows of one node: facts of its inputs, attributes, the operator set.
 
 use super::len::Len;
-use super::onnx_type;
 use crate::error::{Error, Result};
 use crate::hub::{AttrValue, DType, Node, Tensor};
 
@@ -145,7 +144,7 @@ impl<'a> Cx<'a> {
     /// An attribute that holds the number of an element type.
     pub fn dtype_attr(&self, name: &str) -> Result<Option<DType>> {
         let Some(number) = self.int(name)? else { return Ok(None) };
-        onnx_type::dtype_of(number)
+        DType::of_number(number)
             .map(Some)
             .ok_or_else(|| self.fail(format!("`{name}` = {number} is no element type")))
     }

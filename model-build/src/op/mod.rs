@@ -23,7 +23,6 @@ mod layout;
 pub mod len;
 mod matmul;
 mod norm;
-mod onnx_type;
 mod quantize_linear;
 mod reduce;
 mod reshape;
@@ -38,7 +37,6 @@ pub use gemm::Gemm;
 pub use generate::Constant;
 pub use infer::{infer, is_constant};
 pub use matmul::MatMul;
-pub use onnx_type::{dtype_of, number_of};
 
 use crate::error::Result;
 use crate::hub::Node;

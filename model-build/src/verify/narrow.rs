@@ -93,9 +93,9 @@ pub(super) fn widened(graph: &Graph, from: DType, round: bool) -> Result<Graph> 
                 AttrValue::Tensor(tensor) if tensor.dtype() == from => *tensor = wide(tensor)?,
                 AttrValue::Int(number)
                     if matches!(attr.name.as_str(), "to" | "dtype" | "output_dtype")
-                        && *number == op::number_of(from) =>
+                        && *number == from.number() =>
                 {
-                    *number = op::number_of(DType::F32);
+                    *number = DType::F32.number();
                 }
                 _ => {}
             }
@@ -113,7 +113,7 @@ pub(super) fn widened(graph: &Graph, from: DType, round: bool) -> Result<Graph> 
         }
         for result in results {
             let name = edit.body().value(result).name.clone();
-            let to = |dtype| [("to", AttrValue::Int(op::number_of(dtype)))];
+            let to = |dtype: DType| [("to", AttrValue::Int(dtype.number()))];
             let stored = edit.op("Cast", &format!("{name}_stored"), &[result], &to(from))?;
             let read = edit.op("Cast", &format!("{name}_read"), &[stored], &to(DType::F32))?;
             if let Some(ty) = edit.body().value(result).ty.clone() {

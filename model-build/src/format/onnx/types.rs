@@ -6,41 +6,9 @@ use super::proto;
 use crate::error::{Error, Result};
 use crate::hub::{DType, Dim, Type};
 
-/// ONNX's `TensorProto.DataType` numbers.
-const NUMBERS: &[(i32, DType)] = &[
-    (1, DType::F32),
-    (2, DType::U8),
-    (3, DType::I8),
-    (4, DType::U16),
-    (5, DType::I16),
-    (6, DType::I32),
-    (7, DType::I64),
-    (8, DType::String),
-    (9, DType::Bool),
-    (10, DType::F16),
-    (11, DType::F64),
-    (12, DType::U32),
-    (13, DType::U64),
-    (14, DType::C64),
-    (15, DType::C128),
-    (16, DType::BF16),
-    (17, DType::F8E4M3),
-    (18, DType::F8E4M3Fnuz),
-    (19, DType::F8E5M2),
-    (20, DType::F8E5M2Fnuz),
-    (21, DType::U4),
-    (22, DType::I4),
-    (23, DType::F4E2M1),
-    (24, DType::F8E8M0),
-    (25, DType::U2),
-    (26, DType::I2),
-    (27, DType::F6E2M3),
-    (28, DType::F6E3M2),
-];
-
 /// The element type of ONNX's number, or an error.
 pub(super) fn dtype(number: i32) -> Result<DType> {
-    NUMBERS.iter().find(|(n, _)| *n == number).map(|(_, d)| *d).ok_or_else(|| match number {
+    DType::of_number(number.into()).ok_or_else(|| match number {
         0 => Error::malformed("the element type is missing"),
         _ => Error::unsupported(format!("ONNX element type number {number} is unknown here"))
             .hint("the model was made for a newer version of ONNX: update model-build"),
@@ -49,7 +17,7 @@ pub(super) fn dtype(number: i32) -> Result<DType> {
 
 /// ONNX's number of an element type; it has one for each.
 pub(super) fn number(dtype: DType) -> i32 {
-    NUMBERS.iter().find(|(_, d)| *d == dtype).map_or(0, |(n, _)| *n)
+    i32::try_from(dtype.number()).unwrap_or(0)
 }
 
 /// A type as the hub holds it, and whether that holds all of it.

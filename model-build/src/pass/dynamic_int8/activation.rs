@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use crate::error::Result;
 use crate::hub::{AttrValue, DType, Edit, Node, Tensor, ValueId};
-use crate::op;
 
 /// What of an activation shares a scale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +72,7 @@ impl Activations {
         let above = edit.op("Sub", &named("above"), &[a, least], &[])?;
         let steps = edit.op("Div", &named("steps"), &[above, scale], &[])?;
         let steps = edit.op("Round", &named("rounded"), &[steps], &[])?;
-        let to = [("to", AttrValue::Int(op::number_of(DType::U8)))];
+        let to = [("to", AttrValue::Int(DType::U8.number()))];
         let values = edit.op("Cast", &named("quantized"), &[steps], &to)?;
         Ok(Activation::Row { values, scale, least })
     }

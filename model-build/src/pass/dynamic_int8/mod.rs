@@ -277,7 +277,7 @@ impl Stored {
     ) -> Result<()> {
         let scales = self.columns(edit)?;
         let named = |end: &str| format!("{label}_{end}");
-        let to = [("to", AttrValue::Int(op::number_of(DType::F32)))];
+        let to = [("to", AttrValue::Int(DType::F32.number()))];
         // The last operation, as operator and operands.
         let (op, name, left, right) = match a {
             Activation::Tensor { values, scale, zero } => {
@@ -317,7 +317,7 @@ impl Stored {
         let table = self.rows(edit)?;
         let axis = [("axis", AttrValue::Int(0))];
         let rows = edit.op("Gather", &format!("{label}_quant"), &[self.values, ids], &axis)?;
-        let to = [("to", AttrValue::Int(op::number_of(DType::F32)))];
+        let to = [("to", AttrValue::Int(DType::F32.number()))];
         let rows = edit.op("Cast", &format!("{label}_cast"), &[rows], &to)?;
         let scale = edit.op("Gather", &format!("{label}_scales"), &[table, ids], &axis)?;
         last(edit, "Mul", format!("{label}_output_scale"), &[rows, scale], output)

@@ -190,7 +190,7 @@ impl Part {
     fn retype(&self, node: &mut Node, half: Half) {
         let (name, value) = match (&self.fill, node.op.as_str()) {
             (Some(fill), _) => ("value", AttrValue::Tensor(fill.clone())),
-            (None, "Cast") => ("to", AttrValue::Int(op::number_of(half.dtype()))),
+            (None, "Cast") => ("to", AttrValue::Int(half.dtype().number())),
             _ => return,
         };
         match node.attrs.iter_mut().find(|a| a.name == name) {
@@ -392,7 +392,7 @@ impl Rewrite<'_> {
     }
 
     fn cast_into(&mut self, from: ValueId, to: ValueId, dtype: DType) -> Result<()> {
-        let number = AttrValue::Int(op::number_of(dtype));
+        let number = AttrValue::Int(dtype.number());
         let mut node = Node::new("Cast", &[from], &[to]).with("to", number);
         node.name = format!("{}_to_{dtype}", self.edit.body().value(from).name);
         let id = self.edit.add(node)?;
@@ -516,7 +516,7 @@ mod tests {
     #[test]
     fn a_cast_to_an_integer_reads_the_graph_input_itself() {
         let nodes = f16(graph(17, |e, x| {
-            let to = [("to", AttrValue::Int(op::number_of(DType::I64)))];
+            let to = [("to", AttrValue::Int(DType::I64.number()))];
             let ids = e.op("Cast", "ids", &[x], &to).unwrap();
             vec![ids, e.op("Neg", "y", &[x], &[]).unwrap()]
         }));
