@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use model_build::arch::{self, LowerOptions};
 use model_build::format::{self, onnx};
 use model_build::hub::{DType, Graph, Hub, Tensor, Type};
-use model_build::op;
 use model_build::pass::{self, Params, PassDef};
 use model_build_tests::arrays::{self, Arrays, Data, cosine, max_abs_diff};
 use model_build_tests::onnxruntime::{self, Level, OnnxRuntime};
