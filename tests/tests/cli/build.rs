@@ -1,5 +1,7 @@
 //! `build`: what it prints where, what it runs, and which targets it takes.
 
+use std::process::Stdio;
+
 use crate::tool::{Folder, MANIFEST, Run, digest, events};
 
 #[test]
@@ -137,6 +139,34 @@ fn at_the_root_of_a_workspace_every_package_with_models_is_built() {
     folder.write("two-crate/Cargo.toml", "[package]\nname = \"two\"\n");
     let err = folder.fail(2, &["no package of this workspace declares a model"], &["build"]);
     assert!(err.contains("model-build init"), "{err}");
+}
+
+#[test]
+fn of_builds_at_the_same_time_one_does_each_step_and_the_others_wait() {
+    let folder = Folder::project(MANIFEST);
+    let start = || {
+        let mut command = folder.command(&["build", "--message-format", "json"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let children: Vec<_> = (0..8).map(|_| start()).collect();
+    let mut started = Vec::new();
+    for child in children {
+        let output = child.wait_with_output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{text}");
+        for line in text.lines() {
+            let event: serde_json::Value = serde_json::from_str(line).unwrap();
+            let about = format!("{} {}", event["job"], event["step"]);
+            match event["event"].as_str() {
+                Some("started") => started.push(about),
+                Some("waiting") => assert_eq!(event.as_object().unwrap().len(), 3, "{line}"),
+                _ => {}
+            }
+        }
+    }
+    started.sort();
+    let want = ["fp32\" \"convert", "int8\" \"convert", "int8\" \"verify"];
+    assert_eq!(started, want.map(|step| format!("\"digits.{step}\"")));
 }
 
 #[test]

@@ -188,7 +188,7 @@ impl Ui {
             return;
         }
         let bar = ProgressBar::new_spinner()
-            .with_style(style("{prefix} {wide_msg}"))
+            .with_style(style("{prefix} {wide_msg} {elapsed}"))
             .with_prefix(self.busy(word))
             .with_message(text.to_owned());
         bar.tick();
