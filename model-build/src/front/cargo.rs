@@ -1,7 +1,9 @@
 //! The `build.rs` helper. The only place that prints `cargo::` lines.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::Command;
+#[cfg(feature = "engine")]
+use std::process::ExitCode;
 
 use crate::env;
 use crate::error::{Error, Result};
