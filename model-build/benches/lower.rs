@@ -42,7 +42,7 @@ fn main() {
     let start = Instant::now();
     let graph = arch::lower(&checkpoint, &LowerOptions::default()).unwrap();
     println!("lower                          {:8.1} ms", ms(start));
-    let options = WriteOptions { file_name: "model.onnx".into(), metadata: Vec::new() };
+    let options = WriteOptions { file_name: "model.onnx".into(), ..Default::default() };
     let onnx = format::by_name("onnx").unwrap();
     let start = Instant::now();
     let blobs = (onnx.write.unwrap())(&Hub::Graph(graph), &options).unwrap();

@@ -497,7 +497,8 @@ fn apply(
         }
         Stage::Lower(arch, options) => match hub {
             Some(Hub::Checkpoint(checkpoint)) => {
-                *hub = Some(Hub::Graph((arch.lower)(checkpoint, options)?));
+                let lower = arch.lower.ok_or_else(|| crate::arch::no_graph(arch))?;
+                *hub = Some(Hub::Graph(lower(checkpoint, options)?));
             }
             _ => return Err(Error::bug("only a checkpoint is lowered")),
         },
@@ -514,8 +515,11 @@ fn apply(
         Stage::Write(format) => {
             let write = format.write.ok_or_else(|| Error::bug("a format without a writer"))?;
             let Some(hub) = hub else { return Err(Error::bug("a write before the read")) };
-            let options =
-                WriteOptions { file_name: recipe.file_name.clone(), metadata: metadata.to_vec() };
+            let options = WriteOptions {
+                file_name: recipe.file_name.clone(),
+                metadata: metadata.to_vec(),
+                split_max_size: None,
+            };
             *laid_out = Some((write(hub, &options)?, info(hub, format.name)));
         }
     }
@@ -534,6 +538,10 @@ fn info(hub: &Hub, format: &str) -> Info {
     match hub {
         Hub::Checkpoint(c) => {
             let parameters = c.tensors.values().map(crate::hub::Tensor::len).sum();
+            Info { parameters, facts, ..Info::default() }
+        }
+        Hub::Gguf(g) => {
+            let parameters = g.tensors.iter().map(|(_, t)| t.len()).sum();
             Info { parameters, facts, ..Info::default() }
         }
         Hub::Graph(g) => {

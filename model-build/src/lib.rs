@@ -34,9 +34,13 @@ pub mod pass;
 #[cfg(feature = "engine")]
 pub mod plan;
 #[cfg(feature = "engine")]
+pub mod quantize;
+#[cfg(feature = "engine")]
 pub mod record;
 #[cfg(feature = "engine")]
 pub mod source;
+#[cfg(feature = "engine")]
+pub mod tokenizer;
 #[cfg(feature = "engine")]
 pub mod verify;
 

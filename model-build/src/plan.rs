@@ -212,7 +212,7 @@ fn recipe(target: &Target, facts: &SourceFacts) -> Result<Recipe> {
                 .hint(format!("remove `{key}`, or name the checkpoint's folder as `source`")));
             }
         }
-        (from, HubKind::Checkpoint) => {
+        (from, HubKind::Checkpoint | HubKind::Gguf) | (from @ HubKind::Gguf, _) => {
             return Err(Error::unsupported(format!(
                 "writing {} from a {} is not supported yet",
                 target.format.name,

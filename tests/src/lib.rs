@@ -5,6 +5,7 @@ pub mod arrays;
 pub mod artifact;
 pub mod crates;
 pub mod fuzzing;
+pub mod ggml;
 pub mod onnxruntime;
 pub mod project;
 pub mod rten;

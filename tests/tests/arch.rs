@@ -38,7 +38,7 @@ fn load(case: &str) -> Checkpoint {
     let source = format::resolve(&fixtures().join(case)).unwrap();
     match (source.format.read.unwrap())(&source.files).unwrap() {
         Hub::Checkpoint(checkpoint) => checkpoint,
-        Hub::Graph(_) => panic!("a safetensors folder is a checkpoint"),
+        _ => panic!("a safetensors folder is a checkpoint"),
     }
 }
 
@@ -59,7 +59,7 @@ fn lower(checkpoint: &Checkpoint) -> Graph {
 
 fn onnx(graph: &Graph) -> Vec<u8> {
     let def = format::by_name("onnx").unwrap();
-    let options = WriteOptions { file_name: "model.onnx".into(), metadata: Vec::new() };
+    let options = WriteOptions { file_name: "model.onnx".into(), ..Default::default() };
     let blobs = (def.write.unwrap())(&Hub::Graph(graph.clone()), &options).unwrap();
     assert_eq!(blobs.len(), 1);
     let mut bytes = Vec::new();

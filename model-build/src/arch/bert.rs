@@ -73,5 +73,6 @@ pub(super) static DEF: ArchDef = ArchDef {
     classes: &["Bert"],
     revision: 1,
     tasks: Task::TEXT,
-    lower,
+    lower: Some(lower),
+    gguf: None,
 };

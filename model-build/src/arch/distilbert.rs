@@ -88,5 +88,6 @@ pub(super) static DEF: ArchDef = ArchDef {
     classes: &["DistilBert"],
     revision: 1,
     tasks: Task::TEXT,
-    lower,
+    lower: Some(lower),
+    gguf: None,
 };

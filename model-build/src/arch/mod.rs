@@ -16,7 +16,7 @@ use builder::Builder;
 use config::{Config, wrong};
 
 use crate::error::{Error, Result};
-use crate::hub::{Checkpoint, Graph};
+use crate::hub::{Checkpoint, Gguf, Graph};
 
 // One line per architecture: the list that lowering, the docs and the tests iterate.
 /// Every architecture.
@@ -37,8 +37,30 @@ pub struct ArchDef {
     /// What it can be lowered to do.
     pub tasks: &'static [Task],
     /// Checkpoint → graph: opset 17, fp32, dynamic batch and sequence. Call [`lower`], which picks
-    /// the architecture.
-    pub lower: fn(&Checkpoint, &LowerOptions) -> Result<Graph>,
+    /// the architecture. `None` where no graph is made of it.
+    pub lower: Option<fn(&Checkpoint, &LowerOptions) -> Result<Graph>>,
+    /// How it stands in a GGUF file; `None` where it does not.
+    pub gguf: Option<&'static GgufDef>,
+}
+
+/// An architecture's names, key/values and layout in GGUF files.
+pub struct GgufDef {
+    /// `general.architecture`.
+    pub name: &'static str,
+    /// Bumped when what `pack` gives changes.
+    pub revision: u32,
+    /// Checkpoint → GGUF: names, key/values, tokenizer, layout. Tensors keep the element type they
+    /// have; `f32` is used for those that GGUF readers want in it (norms, biases, 1-d tensors).
+    pub pack: fn(&Checkpoint, &PackOptions) -> Result<Gguf>,
+    /// GGUF → checkpoint: `config.json`, Hugging Face's names and layout, tokenizer files.
+    pub unpack: fn(&Gguf) -> Result<Checkpoint>,
+}
+
+/// Parameters of `pack`; part of the cache key.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct PackOptions {
+    /// `tokenizer.ggml.pre`, where the manifest names it.
+    pub pre_tokenizer: Option<String>,
 }
 
 impl std::fmt::Debug for ArchDef {
@@ -191,7 +213,15 @@ pub fn of(checkpoint: &Checkpoint) -> Result<&'static ArchDef> {
 /// for, keys of `config.json` that contradict the tensors or change the computation in a way that
 /// is not lowered, and tensors that would be left out.
 pub fn lower(checkpoint: &Checkpoint, options: &LowerOptions) -> Result<Graph> {
-    (of(checkpoint)?.lower)(checkpoint, options)
+    let def = of(checkpoint)?;
+    let lower = def.lower.ok_or_else(|| no_graph(def))?;
+    lower(checkpoint, options)
+}
+
+/// The error for an architecture that no graph is made of.
+pub fn no_graph(def: &ArchDef) -> Error {
+    Error::unsupported(format!("no graph is made of the architecture `{}` yet", def.name))
+        .hint("it can be written as a checkpoint: `format = \"gguf\"`, `\"safetensors\"` or `\"pytorch\"`")
 }
 
 /// The labels of a classifier, in order, as `id2label` of `config.json` names them.

@@ -113,5 +113,6 @@ pub(super) static DEF: ArchDef = ArchDef {
     classes: &["MPNet"],
     revision: 1,
     tasks: Task::TEXT,
-    lower,
+    lower: Some(lower),
+    gguf: None,
 };

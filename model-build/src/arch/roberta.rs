@@ -59,5 +59,6 @@ pub(super) static DEF: ArchDef = ArchDef {
     classes: &["Roberta", "XLMRoberta", "Camembert"],
     revision: 1,
     tasks: Task::TEXT,
-    lower,
+    lower: Some(lower),
+    gguf: None,
 };

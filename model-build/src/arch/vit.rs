@@ -118,5 +118,6 @@ pub(super) static DEF: ArchDef = ArchDef {
     classes: &["ViT"],
     revision: 1,
     tasks: &[Task::ImageClassification, Task::FeatureExtraction],
-    lower,
+    lower: Some(lower),
+    gguf: None,
 };

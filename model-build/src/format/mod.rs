@@ -47,6 +47,8 @@ pub enum HubKind {
     Checkpoint,
     /// A computation graph.
     Graph,
+    /// Key/values and tensors under GGUF's names.
+    Gguf,
 }
 
 impl HubKind {
@@ -55,6 +57,7 @@ impl HubKind {
         match self {
             Self::Checkpoint => "checkpoint",
             Self::Graph => "graph",
+            Self::Gguf => "GGUF model",
         }
     }
 }
@@ -165,6 +168,8 @@ pub struct WriteOptions {
     pub file_name: String,
     /// Key/value pairs recorded in the file where the format has a place for them (provenance).
     pub metadata: Vec<(String, String)>,
+    /// Formats that split: the longest that a file of the artifact may be, in bytes of tensors.
+    pub split_max_size: Option<u64>,
 }
 
 /// The format of that name, or an error with the nearest one.

@@ -2,23 +2,30 @@
 
 use std::fmt;
 
+use super::BlockDef;
+
 macro_rules! dtypes {
     ($($(#[doc = $doc:literal])* $name:ident = $text:literal, $bits:literal;)*) => {
         /// The type of a tensor's elements. The order is part of no format.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[allow(missing_docs)] // each is the field's own name
-        pub enum DType { $($(#[doc = $doc])* $name,)* }
+        pub enum DType {
+            $($(#[doc = $doc])* $name,)*
+            /// Blocks of a row, as ggml stores them.
+            Block(&'static BlockDef),
+        }
 
         impl DType {
-            /// Every type.
+            /// Every type whose elements stand alone; not the block types.
             pub const ALL: &'static [DType] = &[$(DType::$name,)*];
             /// The lower-case name, as in manifests and messages.
             pub const fn name(self) -> &'static str {
-                match self { $(DType::$name => $text,)* }
+                match self { $(DType::$name => $text,)* DType::Block(def) => def.name }
             }
-            /// Bits per element; 0 for [`DType::String`], whose elements have no fixed size.
+            /// Bits per element; 0 for [`DType::String`] and [`DType::Block`], whose elements have no
+            /// size of their own.
             pub const fn bits(self) -> u64 {
-                match self { $(DType::$name => $bits,)* }
+                match self { $(DType::$name => $bits,)* DType::Block(_) => 0 }
             }
         }
     };
@@ -92,12 +99,16 @@ impl DType {
     pub fn of_number(number: i64) -> Option<Self> {
         NUMBERS.iter().find(|(n, _)| *n == number).map(|(_, d)| *d)
     }
-    /// ONNX's number of this element type; every type has one.
+    /// ONNX's number of this element type; 0 for a block type, which ONNX does not have.
     pub fn number(self) -> i64 {
         NUMBERS.iter().find(|(_, d)| *d == self).map_or(0, |(n, _)| *n)
     }
-    /// Bytes of `elements` elements, sub-byte types packed; `None` on overflow.
+    /// Bytes of `elements` elements, sub-byte types packed; `None` on overflow, and when they are no
+    /// whole number of blocks.
     pub fn bytes_for(self, elements: u64) -> Option<u64> {
+        if let Self::Block(def) = self {
+            return def.bytes_for(elements);
+        }
         elements.checked_mul(self.bits()).map(|bits| bits.div_ceil(8))
     }
     /// Whether this is a real floating-point type of 16 bits or more.

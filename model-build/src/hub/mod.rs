@@ -1,15 +1,20 @@
-//! The two hubs every path walks through: [`Checkpoint`] (named tensors) and [`Graph`] (ONNX-shaped).
+//! The hubs every path walks through: [`Checkpoint`] (named tensors), [`Graph`] (ONNX-shaped) and
+//! [`Gguf`] (a checkpoint under GGUF's names).
 
+mod block;
 mod checkpoint;
 mod dtype;
 mod edit;
+mod gguf;
 mod graph;
 mod stream;
 mod tensor;
 
+pub use block::{BlockDef, Importance, Kernel};
 pub use checkpoint::Checkpoint;
 pub use dtype::DType;
 pub use edit::{Edit, Use};
+pub use gguf::{Gguf, Meta, MetaArray};
 pub use graph::{
     Annotation, Attr, AttrValue, Body, Dim, Function, Graph, Node, NodeId, SparseTensor, Type,
     Value, ValueId,
@@ -25,4 +30,6 @@ pub enum Hub {
     Checkpoint(Checkpoint),
     /// A computation graph.
     Graph(Graph),
+    /// Key/values and tensors under GGUF's names.
+    Gguf(Gguf),
 }

@@ -54,12 +54,24 @@ pub struct Tensor {
 }
 
 fn byte_len(dtype: DType, shape: &[u64]) -> Result<u64> {
+    let row = shape.last().copied().unwrap_or(1);
     shape
         .iter()
         .try_fold(1u64, |n, d| n.checked_mul(*d))
+        .filter(|_| dtype.bytes_for(row).is_some())
         .and_then(|n| dtype.bytes_for(n))
-        .ok_or_else(|| {
-            Error::malformed(format!("a tensor of shape {shape:?} is larger than 2^64 bytes"))
+        .ok_or_else(|| match dtype {
+            DType::Block(def)
+                if !shape.last().unwrap_or(&1).is_multiple_of(def.block_len as u64) =>
+            {
+                Error::malformed(format!(
+                    "rows of {} elements are no whole number of {} blocks of {}",
+                    shape.last().unwrap_or(&1),
+                    def.name,
+                    def.block_len
+                ))
+            }
+            _ => Error::malformed(format!("a tensor of shape {shape:?} is larger than 2^64 bytes")),
         })
 }
 

@@ -23,7 +23,7 @@ fn checkpoint(path: &Path) -> Checkpoint {
     let found = format::resolve(path).unwrap();
     match (found.format.read.unwrap())(&found.files).unwrap() {
         Hub::Checkpoint(checkpoint) => checkpoint,
-        Hub::Graph(_) => panic!("a graph"),
+        _ => panic!("not a checkpoint"),
     }
 }
 

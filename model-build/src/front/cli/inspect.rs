@@ -9,7 +9,7 @@ use super::Context;
 use super::text::{size, table};
 use crate::error::{Error, Result};
 use crate::fsx;
-use crate::hub::{Checkpoint, Graph, Hub, Tensor};
+use crate::hub::{Checkpoint, Gguf, Graph, Hub, Meta, Tensor};
 use crate::look;
 use crate::record::Port;
 
@@ -36,6 +36,7 @@ pub(super) fn run(args: &Args, context: &mut Context) -> Result<()> {
     let mut fields = match &hub {
         Hub::Checkpoint(c) => checkpoint(c, args, &mut rows),
         Hub::Graph(g) => graph(g, args, &mut rows),
+        Hub::Gguf(g) => gguf(g, args, &mut rows),
     };
     fields["format"] = facts.format.name.into();
     fields["files"] = facts.files.names.into();
@@ -98,6 +99,39 @@ fn checkpoint(c: &Checkpoint, args: &Args, rows: &mut Vec<Vec<String>>) -> Json 
         },
         "graph": null,
     })
+}
+
+fn gguf(g: &Gguf, args: &Args, rows: &mut Vec<Vec<String>>) -> Json {
+    let parameters: u64 = g.tensors.iter().map(|(_, t)| t.len()).sum();
+    rows.push(row("architecture", g.architecture().unwrap_or("unknown")));
+    rows.push(row("parameters", &parameters.to_string()));
+    let tensors = || g.tensors.iter().map(|(n, t)| (n.as_str(), t));
+    rows.push(row("tensors", &by_dtype(tensors().map(|(_, t)| t))));
+    for (key, value) in &g.metadata {
+        rows.push(row(key, &short(value)));
+    }
+    if args.tensors {
+        tensor_rows(tensors(), rows);
+    }
+    let metadata: serde_json::Map<String, Json> =
+        g.metadata.iter().map(|(k, v)| (k.clone(), short(v).into())).collect();
+    json!({
+        "kind": "gguf", "parameters": parameters, "tensors": tensor_json(tensors()),
+        "checkpoint": null, "graph": null, "metadata": metadata,
+    })
+}
+
+/// A metadata value in one line of bounded length.
+fn short(value: &Meta) -> String {
+    let mut text = match value {
+        Meta::Text(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        other => format!("{other:?}"),
+    };
+    if let Some((at, _)) = text.char_indices().nth(100) {
+        text.truncate(at);
+        text.push('…');
+    }
+    text.replace('\n', "\\n")
 }
 
 fn graph(g: &Graph, args: &Args, rows: &mut Vec<Vec<String>>) -> Json {
