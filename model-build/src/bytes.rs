@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 /// Reads little-endian values off the front of a slice; every read is checked against what is left.
 #[derive(Clone)]
 pub struct Cursor<'a> {
+    whole: &'a [u8],
     rest: &'a [u8],
     at: u64,
 }
@@ -12,7 +13,11 @@ pub struct Cursor<'a> {
 impl<'a> Cursor<'a> {
     /// Starts at the beginning of `data`.
     pub fn new(data: &'a [u8]) -> Self {
-        Self { rest: data, at: 0 }
+        Self { whole: data, rest: data, at: 0 }
+    }
+    /// All the bytes, read or not.
+    pub fn whole(&self) -> &'a [u8] {
+        self.whole
     }
     /// How many bytes have been read.
     pub fn position(&self) -> u64 {

@@ -28,3 +28,9 @@ pub fn with_prefix(prefix: &str) -> Vec<(String, OsString)> {
     found.sort();
     found
 }
+
+/// The folder of Ollama's store: `OLLAMA_MODELS`, else `.ollama/models` in the user's folder.
+pub fn ollama_models() -> Option<PathBuf> {
+    let home = || path(if cfg!(windows) { "USERPROFILE" } else { "HOME" });
+    path("OLLAMA_MODELS").or_else(|| Some(home()?.join(".ollama").join("models")))
+}

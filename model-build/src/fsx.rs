@@ -4,8 +4,11 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
+use memmap2::Mmap;
 
 use crate::error::{Error, Result};
 
@@ -130,8 +133,69 @@ pub fn map(path: &Path) -> Result<Bytes> {
     // SAFETY: a mapped file that another process truncates raises SIGBUS, as in every tool that
     // maps its inputs. Store objects are read-only and replaced by rename, never truncated;
     // sources belong to the user, who is told in the README not to change them during a build.
-    let map = unsafe { memmap2::Mmap::map(&file) }.map_err(|e| Error::io("map", path, e))?;
-    Ok(Bytes::from_owner(map))
+    let map = unsafe { Mmap::map(&file) }.map_err(|e| Error::io("map", path, e))?;
+    let map = Arc::new(map);
+    if map.len() >= RELEASED {
+        let mut maps = MAPS.lock().unwrap_or_else(PoisonError::into_inner);
+        maps.retain(|map| map.strong_count() > 0);
+        maps.push(Arc::downgrade(&map));
+    }
+    Ok(Bytes::from_owner(Shared(map)))
+}
+
+/// Maps of files that are large enough for [`release_maps`] to matter.
+static MAPS: Mutex<Vec<Weak<Mmap>>> = Mutex::new(Vec::new());
+/// The least size of a map whose pages are released.
+const RELEASED: usize = 1 << 20;
+
+/// A map that lives as long as any slice of it.
+struct Shared(Arc<Mmap>);
+
+impl AsRef<[u8]> for Shared {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// [`release_maps`] for the pages of one slice of a mapped file; nothing for other slices.
+pub fn release(slice: &[u8]) {
+    #[cfg(target_os = "linux")]
+    {
+        let start = slice.as_ptr().addr();
+        let maps = MAPS.lock().unwrap_or_else(PoisonError::into_inner);
+        for map in maps.iter().filter_map(Weak::upgrade) {
+            let Some(offset) = start.checked_sub(map.as_ptr().addr()) else { continue };
+            if offset.checked_add(slice.len()).is_some_and(|end| end <= map.len()) {
+                // SAFETY: as in `release_maps`; the range was just held against the map's length.
+                let _ = unsafe {
+                    map.unchecked_advise_range(
+                        memmap2::UncheckedAdvice::DontNeed,
+                        offset,
+                        slice.len(),
+                    )
+                };
+                return;
+            }
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = slice;
+}
+
+/// Gives the pages of all mapped files back, so that what was read of them does not count as this
+/// process's memory any longer. They stay in the system's cache, and the next access brings them
+/// back. Whoever walks through a large file calls this now and then. Does nothing where the system
+/// has no such call.
+pub fn release_maps() {
+    #[cfg(target_os = "linux")]
+    {
+        let maps = MAPS.lock().unwrap_or_else(PoisonError::into_inner);
+        for map in maps.iter().filter_map(Weak::upgrade) {
+            // SAFETY: the map is shared and backed by a file that nobody writes through it, so an
+            // access after this call reads the same bytes from the file again.
+            let _ = unsafe { map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
+        }
+    }
 }
 
 /// Creates a folder and its parents.
@@ -170,6 +234,57 @@ pub struct AtomicFile {
     file: Option<File>,
     temp: Temp,
     dest: PathBuf,
+    early: Early,
+}
+
+/// Bytes written between two early syncs.
+const EARLY: u64 = 128 << 20;
+
+/// Syncs that run beside the writing, so that the last one has little left to wait for.
+#[derive(Default)]
+struct Early {
+    written: u64,
+    state: Arc<EarlyState>,
+}
+
+#[derive(Default)]
+struct EarlyState {
+    running: AtomicBool,
+    /// The system reports a failed write to one sync only.
+    failed: Mutex<Option<io::Error>>,
+}
+
+impl Early {
+    /// Counts bytes, and starts a sync when there are enough and none is running.
+    fn wrote(&mut self, file: &File, bytes: u64) {
+        let before = self.written;
+        self.written += bytes;
+        if before / EARLY == (before + bytes) / EARLY
+            || self.state.running.swap(true, Ordering::AcqRel)
+        {
+            return;
+        }
+        let Ok(file) = file.try_clone() else {
+            self.state.running.store(false, Ordering::Release);
+            return;
+        };
+        let state = self.state.clone();
+        std::thread::spawn(move || {
+            if let Err(e) = file.sync_data() {
+                *state.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(e);
+            }
+            state.running.store(false, Ordering::Release);
+        });
+    }
+
+    /// Waits for a sync that is running; the first failure of any.
+    fn finish(&self) -> io::Result<()> {
+        while self.state.running.load(Ordering::Acquire) {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        let failed = self.state.failed.lock().unwrap_or_else(PoisonError::into_inner).take();
+        failed.map_or(Ok(()), Err)
+    }
 }
 
 /// What the name of every temporary file starts with.
@@ -181,7 +296,7 @@ struct Temp(PathBuf);
 impl Temp {
     /// Calls `make` with fresh names in `dir` until one does not exist already.
     fn new<T>(dir: &Path, mut make: impl FnMut(&Path) -> io::Result<T>) -> io::Result<(Self, T)> {
-        use std::sync::atomic::{AtomicU64, Ordering};
+        use std::sync::atomic::AtomicU64;
         static COUNTER: AtomicU64 = AtomicU64::new(0);
         loop {
             let unique = COUNTER.fetch_add(1, Ordering::Relaxed);
@@ -230,7 +345,7 @@ impl AtomicFile {
         let (temp, file) =
             Temp::new(dir, |path| File::options().write(true).create_new(true).open(path))
                 .map_err(|e| Error::io("create a file in", dir, e))?;
-        Ok(Self { file: Some(file), temp, dest: dest.to_owned() })
+        Ok(Self { file: Some(file), temp, dest: dest.to_owned(), early: Early::default() })
     }
 
     /// The final place.
@@ -256,6 +371,7 @@ impl AtomicFile {
     pub fn commit(mut self, read_only: bool) -> Result<()> {
         let io_err = |e| Error::io("write", &self.dest, e);
         if let Some(file) = self.file.take() {
+            self.early.finish().map_err(io_err)?;
             file.sync_all().map_err(io_err)?;
             if read_only {
                 let mut mode = file.metadata().map_err(io_err)?.permissions();
@@ -277,7 +393,11 @@ impl AtomicFile {
 impl Write for AtomicFile {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         match &mut self.file {
-            Some(file) => file.write(buf),
+            Some(file) => {
+                let n = file.write(buf)?;
+                self.early.wrote(file, n as u64);
+                Ok(n)
+            }
             None => Err(io::ErrorKind::BrokenPipe.into()),
         }
     }

@@ -20,7 +20,8 @@ pub struct BlockDef {
     /// What `encode` does with the importance of columns.
     pub importance: Importance,
     /// Encodes whole rows of `columns` elements each. `importance`, where given, has one finite
-    /// weight ≥ 0 per column. The lengths fit each other; values are finite.
+    /// weight ≥ 0 per column; without it every 256 elements are encoded for themselves, whatever
+    /// `columns` is. The lengths fit each other; values are finite.
     pub encode: fn(Kernel, &[f32], Option<&[f32]>, columns: usize, out: &mut [u8]),
     /// Decodes whole blocks.
     pub decode: fn(&[u8], &mut [f32]),

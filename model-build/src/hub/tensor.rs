@@ -21,12 +21,35 @@ pub trait Produce: Send + Sync {
     }
     /// Fills `out` with the bytes that start at `offset`.
     fn produce(&self, offset: u64, out: &mut [u8]) -> Result<()>;
+    /// What is done, as text that is equal only where the work is, and the tensors it is done to.
+    /// Equal recipes over equal bytes give equal bytes. `None` where there is no such text.
+    fn recipe(&self) -> Option<(String, Vec<Tensor>)> {
+        None
+    }
 }
 
 #[derive(Clone)]
 enum Data {
     Bytes(Bytes),
     Lazy(Arc<dyn Produce>),
+}
+
+/// Computed bytes whose errors name the tensor.
+struct Named {
+    data: Arc<dyn Produce>,
+    name: String,
+}
+
+impl Produce for Named {
+    fn granularity(&self) -> u64 {
+        self.data.granularity()
+    }
+    fn produce(&self, offset: u64, out: &mut [u8]) -> Result<()> {
+        self.data.produce(offset, out).map_err(|e| e.item(&self.name))
+    }
+    fn recipe(&self) -> Option<(String, Vec<Tensor>)> {
+        self.data.recipe()
+    }
 }
 
 /// What a file says of a tensor besides its contents.
@@ -119,6 +142,15 @@ impl Tensor {
         Ok(Self { dtype, shape, data: Data::Lazy(data), note: None })
     }
 
+    /// The tensor, called by that name in errors of computing its bytes.
+    #[must_use]
+    pub fn named(mut self, name: &str) -> Self {
+        if let Data::Lazy(data) = self.data {
+            self.data = Data::Lazy(Arc::new(Named { data, name: name.to_owned() }));
+        }
+        self
+    }
+
     /// A tensor of strings (any bytes). An error when there are not as many as the shape says.
     pub fn from_strings<S: AsRef<[u8]>>(
         shape: Vec<u64>,
@@ -178,6 +210,13 @@ impl Tensor {
         match &self.data {
             Data::Bytes(b) => Some(b),
             Data::Lazy(_) => None,
+        }
+    }
+    /// How the bytes are made (see [`Produce::recipe`]); `None` for bytes that are there.
+    pub fn recipe(&self) -> Option<(String, Vec<Self>)> {
+        match &self.data {
+            Data::Bytes(_) => None,
+            Data::Lazy(p) => p.recipe(),
         }
     }
     /// The granularity of [`read_at`](Self::read_at).

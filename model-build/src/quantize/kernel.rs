@@ -1,5 +1,6 @@
 //! Which instructions this machine has.
 
+use crate::env;
 use crate::hub::Kernel;
 
 impl Kernel {
@@ -20,9 +21,23 @@ impl Kernel {
         all
     }
 
-    /// The fastest kernel that runs here.
+    /// The lower-case name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Scalar => "scalar",
+            Self::Neon => "neon",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+        }
+    }
+
+    /// The fastest kernel that runs here, or the one that `MODEL_BUILD_KERNEL` names if it runs here.
+    /// All give the same bytes.
     pub fn best() -> Self {
-        Self::available().pop().unwrap_or(Self::Scalar)
+        let mut all = Self::available();
+        let wanted = env::var("MODEL_BUILD_KERNEL");
+        let named = all.iter().copied().find(|kernel| wanted.as_deref() == Some(kernel.name()));
+        named.or_else(|| all.pop()).unwrap_or(Self::Scalar)
     }
 }
 
