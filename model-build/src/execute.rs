@@ -1,19 +1,26 @@
 //! Plan + store → artifacts. Every step is looked up by key first; what is missing is made once,
 //! under a lock, streamed into the store, and recorded.
 
+mod direct;
+mod walk;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::cache::{Digest, Key, KeyBuilder, Store, StoreEvent, Subject};
 use crate::error::{Error, Result};
-use crate::format::{SourceFiles, WriteOptions};
-use crate::hub::{Blob, Graph, Hub, blob_len, write_blob};
+use crate::hub::{blob_len, write_blob};
 use crate::manifest::{Manifest, Runner, Verify};
-use crate::plan::{Job, Plan, Recipe, Sources, Stage, VerifyStep};
-use crate::record::{Info, Port, Record, RecordFile};
+use crate::plan::{Job, Plan, Recipe, Sources, VerifyStep};
+use crate::record::{Info, Record, RecordFile};
+use crate::reuse::{self, Earlier};
 use crate::verify::{self, Measured};
 use crate::{fsx, look};
+
+pub use direct::{Preview, preview, write_to};
+pub use walk::lay_out;
+use walk::lay_out_with;
 
 /// Something that happens during a build, in order. `job` is `model.target`.
 #[derive(Debug)]
@@ -52,6 +59,16 @@ pub enum Event<'a> {
         key: &'a Key,
         /// What it does, in a line.
         summary: &'a str,
+    },
+    /// How much of an artifact's slow-to-make tensors is computed, and how much is taken from the
+    /// target's last artifact.
+    Encoding {
+        /// The job.
+        job: &'a str,
+        /// Bytes of tensors that are computed.
+        encoded: u64,
+        /// Bytes of tensors that are reused.
+        reused: u64,
     },
     /// Bytes of a step's files have been written.
     Progress {
@@ -241,8 +258,10 @@ impl Engine<'_> {
         let manifest = absolute(&plan.manifest);
         self.store.remember(&subject(&manifest, job, "convert"), &key, &ingredients);
         let record = self.step(&name, "convert", &key, &job.recipe.summary(), |engine| {
-            engine.convert(&name, &job.recipe, ingredients)
+            let parts = subject(&manifest, job, "parts");
+            engine.convert(&name, &job.recipe, &key, ingredients, Some(&parts))
         })?;
+        warn(&name, &record.info, self.report);
         let measured = match &job.verify {
             None => None,
             Some(step) => {
@@ -284,25 +303,30 @@ impl Engine<'_> {
         Ok(record)
     }
 
+    /// Makes an artifact. `parts` is what its tensors are remembered under for the next one.
     fn convert(
         &mut self,
         job: &str,
         recipe: &Recipe,
+        key: &Key,
         ingredients: Vec<(String, String)>,
+        parts: Option<&Subject<'_>>,
     ) -> Result<Record> {
-        let source = source_digest(&ingredients);
-        let metadata = vec![
-            ("model_build.recipe".to_owned(), recipe.summary()),
-            ("model_build.source".to_owned(), source.clone()),
-        ];
-        let (blobs, mut info) = lay_out(recipe, &metadata)?;
+        let metadata = provenance(recipe, &ingredients);
+        let (blobs, mut info) = lay_out_with(recipe, &metadata, true)?;
         info.facts.push(("recipe".to_owned(), recipe.summary()));
-        info.facts.push(("source".to_owned(), source));
+        info.facts.push(("source".to_owned(), source_digest(&ingredients)));
         info.facts.sort();
-        let total = blobs.iter().map(|b| blob_len(&b.segments)).sum();
+        let earlier = parts.map(|p| Earlier::open(self.store, p)).unwrap_or_default();
+        let prepared = reuse::prepare(blobs, &earlier)?;
+        let reuse::Tally { encoded, reused } = prepared.tally;
+        if encoded + reused > 0 {
+            self.report.event(&Event::Encoding { job, encoded, reused });
+        }
+        let total = prepared.blobs.iter().map(|b| blob_len(&b.segments)).sum();
         let mut done = 0;
         let mut files = Vec::new();
-        for blob in &blobs {
+        for blob in &prepared.blobs {
             let mut out = self.store.writer()?;
             let report = &mut *self.report;
             let digest = write_blob(&blob.segments, &mut out, &mut |n| {
@@ -316,6 +340,9 @@ impl Engine<'_> {
                 digest,
                 len: blob_len(&blob.segments),
             });
+        }
+        if let Some(parts) = parts {
+            reuse::remember(self.store, parts, &prepared, key, &files);
         }
         Ok(Record { step: "convert".to_owned(), ingredients, files, info })
     }
@@ -370,7 +397,7 @@ impl Engine<'_> {
         let record = self.step(job, "verify", &key, &runner, |engine| {
             let summary = step.reference.summary();
             let reference = engine.step(job, "reference", &reference.key, &summary, |engine| {
-                engine.convert(job, &step.reference, reference.ingredients)
+                engine.convert(job, &step.reference, &reference.key, reference.ingredients, None)
             })?;
             let reference = engine.store.unfold(&reference)?;
             let artifact = engine.store.unfold(artifact)?;
@@ -404,6 +431,13 @@ impl Engine<'_> {
     }
 }
 
+/// Passes on what a record says that people should know, whether it was made now or before.
+fn warn(job: &str, info: &Info, report: &mut dyn Report) {
+    for (_, text) in info.facts.iter().filter(|(name, _)| name == walk::WARNING) {
+        report.event(&Event::Warning(&format!("{job}: {text}")));
+    }
+}
+
 /// What a step of a job is remembered under, for `why`. `manifest` is absolute.
 pub fn subject<'a>(manifest: &'a Path, job: &'a Job, step: &'a str) -> Subject<'a> {
     Subject { manifest, model: &job.model, target: &job.target, step }
@@ -425,6 +459,9 @@ pub fn ingredients(
     for name in &recipe.source.names {
         let digest = digest(&recipe.source.path(name))?;
         out.push((format!("source {name}"), digest.to_string()));
+    }
+    for (name, path) in &recipe.others {
+        out.push((name.clone(), digest(path)?.to_string()));
     }
     Ok(out)
 }
@@ -471,85 +508,10 @@ fn source_digest(ingredients: &[(String, String)]) -> String {
     hasher.finalize().to_string()
 }
 
-/// Walks a recipe from the source to laid-out files; nothing is written.
-pub fn lay_out(recipe: &Recipe, metadata: &[(String, String)]) -> Result<(Vec<Blob>, Info)> {
-    let mut hub: Option<Hub> = None;
-    let mut laid_out = None;
-    for stage in &recipe.stages {
-        apply(stage, &recipe.source, &mut hub, &mut laid_out, recipe, metadata)
-            .map_err(|e| e.step(stage.name()))?;
-    }
-    laid_out.ok_or_else(|| Error::bug("a recipe without a write"))
-}
-
-fn apply(
-    stage: &Stage,
-    source: &SourceFiles,
-    hub: &mut Option<Hub>,
-    laid_out: &mut Option<(Vec<Blob>, Info)>,
-    recipe: &Recipe,
-    metadata: &[(String, String)],
-) -> Result<()> {
-    match stage {
-        Stage::Read(format) => {
-            let read = format.read.ok_or_else(|| Error::bug("a format without a reader"))?;
-            *hub = Some(read(source)?);
-        }
-        Stage::Lower(arch, options) => match hub {
-            Some(Hub::Checkpoint(checkpoint)) => {
-                let lower = arch.lower.ok_or_else(|| crate::arch::no_graph(arch))?;
-                *hub = Some(Hub::Graph(lower(checkpoint, options)?));
-            }
-            _ => return Err(Error::bug("only a checkpoint is lowered")),
-        },
-        Stage::Opset(want) => {
-            let found = graph(hub)?.opset();
-            if found != *want {
-                return Err(Error::unsupported(format!(
-                    "the graph is of opset {found}, the manifest asks for {want}; conversion between opsets is not supported yet"
-                ))
-                .hint(format!("set `opset-version = {found}` or leave it out")));
-            }
-        }
-        Stage::Pass(pass, params) => (pass.run)(graph(hub)?, params)?,
-        Stage::Write(format) => {
-            let write = format.write.ok_or_else(|| Error::bug("a format without a writer"))?;
-            let Some(hub) = hub else { return Err(Error::bug("a write before the read")) };
-            let options = WriteOptions {
-                file_name: recipe.file_name.clone(),
-                metadata: metadata.to_vec(),
-                split_max_size: None,
-            };
-            *laid_out = Some((write(hub, &options)?, info(hub, format.name)));
-        }
-    }
-    Ok(())
-}
-
-fn graph(hub: &mut Option<Hub>) -> Result<&mut Graph> {
-    match hub {
-        Some(Hub::Graph(graph)) => Ok(graph),
-        _ => Err(Error::bug("a pass needs a graph")),
-    }
-}
-
-fn info(hub: &Hub, format: &str) -> Info {
-    let mut facts = vec![("format".to_owned(), format.to_owned())];
-    match hub {
-        Hub::Checkpoint(c) => {
-            let parameters = c.tensors.values().map(crate::hub::Tensor::len).sum();
-            Info { parameters, facts, ..Info::default() }
-        }
-        Hub::Gguf(g) => {
-            let parameters = g.tensors.iter().map(|(_, t)| t.len()).sum();
-            Info { parameters, facts, ..Info::default() }
-        }
-        Hub::Graph(g) => {
-            facts.push(("opset".to_owned(), g.opset().to_string()));
-            facts.extend(g.metadata.iter().cloned());
-            let (inputs, outputs) = Port::of(&g.body);
-            let parameters = g.body.initializers().map(|(_, _, t)| t.len()).sum();
-            Info { inputs, outputs, parameters, facts }
-        }
-    }
+/// What an artifact says of its making.
+fn provenance(recipe: &Recipe, ingredients: &[(String, String)]) -> Vec<(String, String)> {
+    vec![
+        ("model_build.recipe".to_owned(), recipe.summary()),
+        ("model_build.source".to_owned(), source_digest(ingredients)),
+    ]
 }

@@ -36,7 +36,11 @@ pub mod plan;
 #[cfg(feature = "engine")]
 pub mod quantize;
 #[cfg(feature = "engine")]
+pub mod recipe;
+#[cfg(feature = "engine")]
 pub mod record;
+#[cfg(feature = "engine")]
+pub mod reuse;
 #[cfg(feature = "engine")]
 pub mod source;
 #[cfg(feature = "engine")]

@@ -6,13 +6,14 @@ use std::path::PathBuf;
 
 use serde_json::Value as Json;
 
-use crate::arch::{self, ArchDef, LowerOptions};
+use crate::arch::{self, ArchDef, LowerOptions, PackOptions};
 use crate::error::{Error, Result};
 use crate::format::{FormatDef, HubKind, SourceFiles};
-use crate::manifest::{
-    Embed, Manifest, Precision, QuantizationMethod, QuantizationType, Target, Verify,
-};
+use crate::hub::DType;
+use crate::manifest::{Embed, Manifest, Precision, Target, Verify};
 use crate::pass::{self, Params, PassDef};
+use crate::quantize;
+use crate::recipe::{self, BlockWeights, file_type};
 
 /// What planning needs to know of a source; found by [`crate::format::resolve`].
 #[derive(Clone, Debug)]
@@ -23,6 +24,11 @@ pub struct SourceFacts {
     pub files: SourceFiles,
     /// `config.json`, for a checkpoint that has one.
     pub config: Option<Json>,
+    /// The architecture of a GGUF model that a graph is to be made of; found by
+    /// [`look::architecture`](crate::look::architecture).
+    pub architecture: Option<&'static ArchDef>,
+    /// Which of several state dicts the manifest names.
+    pub state_dict: Option<String>,
 }
 
 /// The sources of a manifest, by the path the manifest gives.
@@ -78,6 +84,8 @@ pub struct Recipe {
     pub source: SourceFiles,
     /// The stages, in order: one read, any changes, one write.
     pub stages: Vec<Stage>,
+    /// Other files that decide the bytes, each with what it is called in keys.
+    pub others: Vec<(String, PathBuf)>,
     /// Name of the artifact's main file.
     pub file_name: String,
 }
@@ -85,34 +93,70 @@ pub struct Recipe {
 /// One stage of a recipe.
 #[derive(Clone, Debug)]
 pub enum Stage {
-    /// Files → hub.
-    Read(&'static FormatDef),
+    /// Files → hub. Of a file with several state dicts the named one is read.
+    Read(&'static FormatDef, Option<String>),
+    /// Checkpoint → GGUF model.
+    Pack(&'static ArchDef, PackOptions),
+    /// GGUF model → checkpoint.
+    Unpack,
+    /// Tensors of a GGUF model get the types of a recipe.
+    Quantize(BlockWeights, recipe::From),
+    /// Tensors of a checkpoint get this floating-point type, block types included.
+    Cast(DType),
     /// Checkpoint → graph.
     Lower(&'static ArchDef, LowerOptions),
     /// The graph must be of this opset.
     Opset(i64),
     /// Graph → graph.
     Pass(&'static PassDef, Params),
-    /// Hub → files.
-    Write(&'static FormatDef),
+    /// Hub → files, of at most so many bytes of tensors each.
+    Write(&'static FormatDef, Option<u64>),
 }
 
 impl Stage {
     /// The stage's name, for keys, records and messages.
     pub fn name(&self) -> String {
         match self {
-            Self::Read(f) => format!("read {}", f.name),
+            Self::Read(f, _) => format!("read {}", f.name),
+            Self::Pack(a, _) => format!("pack {}", a.name),
+            Self::Unpack => "unpack".to_owned(),
+            Self::Cast(dtype) => format!("cast {dtype}"),
+            Self::Quantize(weights, _) => format!("quantize {}", weights.goal),
             Self::Lower(a, _) => format!("lower {}", a.name),
             Self::Opset(_) => "opset".to_owned(),
             Self::Pass(p, _) => p.name.to_owned(),
-            Self::Write(f) => format!("write {}", f.name),
+            Self::Write(f, _) => format!("write {}", f.name),
         }
     }
 
     /// Everything that decides the stage's result: revision and parameters, in canonical text.
     pub fn canonical(&self) -> String {
         match self {
-            Self::Read(f) | Self::Write(f) => format!("revision {}", f.revision),
+            Self::Read(f, state_dict) => {
+                let mut text = format!("revision {}", f.revision);
+                if let Some(name) = state_dict {
+                    let _ = write!(text, ", state-dict {name}");
+                }
+                text
+            }
+            Self::Write(f, most) => {
+                let mut text = format!("revision {}", f.revision);
+                if let Some(most) = most {
+                    let _ = write!(text, ", split-max-size {most}");
+                }
+                text
+            }
+            Self::Pack(a, o) => {
+                let revision = a.gguf.map_or(0, |gguf| gguf.revision);
+                let mut text = format!("revision {revision}");
+                if let Some(pre) = &o.pre_tokenizer {
+                    let _ = write!(text, ", pre-tokenizer {pre}");
+                }
+                text
+            }
+            Self::Unpack => format!("revision {}", arch::UNPACK_REVISION),
+            Self::Cast(_) => format!("revision {}", quantize::CONVERT_REVISION),
+            Self::Quantize(weights, from) => canonical_weights(weights, *from),
             Self::Lower(a, o) => {
                 let mut text = format!("revision {}", a.revision);
                 if let Some(task) = o.task {
@@ -138,10 +182,35 @@ impl Stage {
     }
 }
 
+/// Everything that decides which types tensors get and what bytes they are: the recipe's and the
+/// encoders' revisions too. Importances count by the digest of their file.
+fn canonical_weights(weights: &BlockWeights, from: recipe::From) -> String {
+    let BlockWeights { goal, pure, overrides, output, embedding, importance: _, requantize } =
+        weights;
+    let mut text = format!("revision {}", recipe::REVISION);
+    let _ = write!(text, ", encoders {}", quantize::revisions());
+    let _ = write!(text, ", goal {goal}");
+    let _ = write!(text, ", from {from:?}");
+    for (name, flag) in [("pure", pure), ("requantize", requantize)] {
+        if *flag {
+            let _ = write!(text, ", {name}");
+        }
+    }
+    for (pattern, dtype) in overrides {
+        let _ = write!(text, ", override {pattern:?} {}", dtype.name());
+    }
+    for (name, dtype) in [("output", output), ("embedding", embedding)] {
+        if let Some(dtype) = dtype {
+            let _ = write!(text, ", {name} {}", dtype.name());
+        }
+    }
+    text
+}
+
 impl Recipe {
     /// The name of the format it writes.
     pub fn format(&self) -> &'static str {
-        let write = |s: &Stage| if let Stage::Write(f) = s { Some(f.name) } else { None };
+        let write = |s: &Stage| if let Stage::Write(f, _) = s { Some(f.name) } else { None };
         self.stages.iter().find_map(write).unwrap_or_default()
     }
     /// The stages in one line: `read safetensors → lower bert → write onnx`.
@@ -173,8 +242,7 @@ pub fn job(model: &str, target: &Target, facts: &SourceFacts) -> Result<Job> {
     let verify = match &target.verify {
         None => None,
         Some(spec) => {
-            let full =
-                Target { precision: Precision::Fp32, quantization: None, ..target_like(target) };
+            let full = Target { precision: None, quantization: None, ..target_like(target) };
             Some(VerifyStep { reference: self::recipe(&full, facts)?, spec: spec.clone() })
         }
     };
@@ -192,35 +260,74 @@ fn target_like(target: &Target) -> Target {
 }
 
 fn recipe(target: &Target, facts: &SourceFacts) -> Result<Recipe> {
-    let mut stages = vec![Stage::Read(facts.format)];
     if facts.format.read.is_none() {
         return Err(Error::unsupported(format!("{} cannot be read", facts.format.name)));
     }
-    match (facts.format.holds, target.format.holds) {
-        (HubKind::Checkpoint, HubKind::Graph) => stages.push(lower(target, facts)?),
-        (HubKind::Graph, HubKind::Graph) => {
-            let given = [
-                ("task", target.task.is_some()),
-                ("pooling", target.pooling.is_some()),
-                ("normalize", target.normalize.is_some()),
-            ];
-            if let Some((key, _)) = given.iter().find(|(_, given)| *given) {
-                return Err(Error::manifest(format!(
-                    "`{key}` chooses what is built on top of a checkpoint; this source is a finished {} graph",
-                    facts.format.name
-                ))
-                .hint(format!("remove `{key}`, or name the checkpoint's folder as `source`")));
+    if target.format.write.is_none() {
+        return Err(Error::unsupported(format!(
+            "writing {} is not supported yet",
+            target.format.name
+        )));
+    }
+    check_keys(target, facts)?;
+    let mut stages = vec![Stage::Read(facts.format, facts.state_dict.clone())];
+    let mut others = Vec::new();
+    let (from, to) = (facts.format.holds, target.format.holds);
+    match (from, to) {
+        (HubKind::Checkpoint | HubKind::Gguf, HubKind::Graph) => {
+            if from == HubKind::Gguf {
+                // Blocks become numbers again.
+                stages.extend([Stage::Unpack, Stage::Cast(DType::F32)]);
+            }
+            stages.push(lower(target, facts)?);
+            graph_stages(target, &mut stages);
+        }
+        (HubKind::Graph, HubKind::Graph) => graph_stages(target, &mut stages),
+        (HubKind::Checkpoint | HubKind::Gguf, HubKind::Gguf) => {
+            if from == HubKind::Checkpoint {
+                stages.push(pack(target, facts)?);
+            }
+            if let Some(quantize) = quantize(target)? {
+                if let Some(path) = &quantize.importance {
+                    others.push(("importance".to_owned(), path.clone()));
+                }
+                let checkpoint = from == HubKind::Checkpoint;
+                let from = if checkpoint { recipe::From::Checkpoint } else { recipe::From::Gguf };
+                stages.push(Stage::Quantize(quantize, from));
             }
         }
-        (from, HubKind::Checkpoint | HubKind::Gguf) | (from @ HubKind::Gguf, _) => {
+        (HubKind::Checkpoint | HubKind::Gguf, HubKind::Checkpoint) => {
+            if from == HubKind::Gguf {
+                stages.push(Stage::Unpack);
+            }
+            if let Some(precision) = target.precision {
+                stages.push(Stage::Cast(match precision {
+                    Precision::Fp32 => DType::F32,
+                    Precision::Fp16 => DType::F16,
+                    Precision::Bf16 => DType::BF16,
+                }));
+            }
+        }
+        (HubKind::Graph, HubKind::Checkpoint | HubKind::Gguf) => {
             return Err(Error::unsupported(format!(
-                "writing {} from a {} is not supported yet",
-                target.format.name,
-                from.name()
+                "no {} is made of a finished graph: it no longer says which tensor is which",
+                target.format.name
             ))
-            .hint("set `format = \"onnx\"`"));
+            .hint("name the checkpoint that the graph was exported from as `source`, or set `format = \"onnx\"`"));
         }
     }
+    stages.push(Stage::Write(target.format, target.split_max_size));
+    let ending = target.format.extensions.first().copied().unwrap_or("bin");
+    let file_name = match target.format.name {
+        // The name that PyTorch's users look for in a folder.
+        "pytorch" => "pytorch_model.bin".to_owned(),
+        _ => format!("model.{ending}"),
+    };
+    Ok(Recipe { source: facts.files.clone(), stages, others, file_name })
+}
+
+/// The stages between a graph that is there and its file.
+fn graph_stages(target: &Target, stages: &mut Vec<Stage>) {
     if let Some(opset) = target.opset_version {
         stages.push(Stage::Opset(opset));
     }
@@ -229,44 +336,96 @@ fn recipe(target: &Target, facts: &SourceFacts) -> Result<Recipe> {
         stages.push(Stage::Pass(&pass::FIX_SHAPES, Params(params.collect())));
     }
     if let Some(quantization) = &target.quantization {
-        let (QuantizationMethod::Dynamic, QuantizationType::Int8) =
-            (quantization.method, quantization.dtype);
         let params = Params::new([
-            ("activations", quantization.activations.name()),
-            ("range", quantization.range.name()),
+            ("activations", quantization.activations.unwrap_or_default().name()),
+            ("range", quantization.range.unwrap_or_default().name()),
         ]);
         stages.push(Stage::Pass(&pass::DYNAMIC_INT8, params));
     }
     let half = match target.precision {
-        Precision::Fp32 => None,
-        Precision::Fp16 => Some("f16"),
-        Precision::Bf16 => Some("bf16"),
+        None | Some(Precision::Fp32) => None,
+        Some(Precision::Fp16) => Some("f16"),
+        Some(Precision::Bf16) => Some("bf16"),
     };
     if let Some(dtype) = half {
         stages.push(Stage::Pass(&pass::HALF, Params::new([("dtype", dtype)])));
     }
-    if target.format.write.is_none() {
-        return Err(Error::unsupported(format!(
-            "writing {} is not supported yet",
-            target.format.name
-        )));
-    }
-    stages.push(Stage::Write(target.format));
-    let ending = target.format.extensions.first().copied().unwrap_or("bin");
-    Ok(Recipe { source: facts.files.clone(), stages, file_name: format!("model.{ending}") })
 }
 
-fn lower(target: &Target, facts: &SourceFacts) -> Result<Stage> {
+/// Refuses keys that have no effect on the way from the source to the target. What depends on the
+/// target's format alone is the manifest's to refuse.
+fn check_keys(target: &Target, facts: &SourceFacts) -> Result<()> {
+    let (from, to) = (facts.format.holds, target.format.holds);
+    let blocks = target.quantization.as_ref().map(|q| q.weights.is_some());
+    if blocks.is_some_and(|blocks| to == HubKind::Checkpoint || blocks != (to == HubKind::Gguf)) {
+        return Err(Error::bug("a quantization that the manifest should have refused"));
+    }
+    let lowers = from != HubKind::Graph && to == HubKind::Graph;
+    let packs = from == HubKind::Checkpoint && to == HubKind::Gguf;
+    let built = "it chooses what is built on top of a checkpoint";
+    let packed = "it is for GGUF files that are made of a Hugging Face checkpoint";
+    let given: &[(&str, bool, bool, &str)] = &[
+        ("task", target.task.is_some(), lowers, built),
+        ("pooling", target.pooling.is_some(), lowers, built),
+        ("normalize", target.normalize.is_some(), lowers, built),
+        ("pre-tokenizer", target.pre_tokenizer.is_some(), packs, packed),
+    ];
+    match given.iter().find(|(_, given, fits, _)| *given && !*fits) {
+        None => Ok(()),
+        Some((key, _, _, why)) => Err(Error::manifest(format!(
+            "`{key}` has no place between a {} and {}: {why}",
+            from.name(),
+            target.format.name
+        ))
+        .hint(format!("remove `{key}`"))),
+    }
+}
+
+/// How the tensors of a GGUF model get their types; `None` where they keep those they have.
+fn quantize(target: &Target) -> Result<Option<BlockWeights>> {
+    if let Some(quantization) = &target.quantization {
+        return Ok(quantization.weights.clone());
+    }
+    let name = match target.precision {
+        None => return Ok(None),
+        Some(Precision::Fp32) => "f32",
+        Some(Precision::Fp16) => "f16",
+        Some(Precision::Bf16) => "bf16",
+    };
+    Ok(Some(BlockWeights::plain(file_type::by_name(name)?)))
+}
+
+fn model_type(facts: &SourceFacts) -> Result<&str> {
     let config = facts.config.as_ref().ok_or_else(|| {
         Error::source_missing("the checkpoint has no config.json, so what it computes is unknown")
-            .hint("put the model's config.json beside its weights")
+            .hint("put the model's config.json beside its weights, and name their folder as the source")
     })?;
-    let model_type = config.get("model_type").and_then(Json::as_str).ok_or_else(|| {
+    config.get("model_type").and_then(Json::as_str).ok_or_else(|| {
         Error::malformed("config.json has no `model_type`")
             .file("config.json")
             .hint("add the `model_type` of the Hugging Face model")
-    })?;
+    })
+}
+
+fn pack(target: &Target, facts: &SourceFacts) -> Result<Stage> {
+    let def = arch::by_model_type(model_type(facts)?)?;
+    if def.gguf.is_none() {
+        return Err(arch::no_gguf(def));
+    }
+    let options = PackOptions { pre_tokenizer: target.pre_tokenizer.clone() };
+    Ok(Stage::Pack(def, options))
+}
+
+fn lower(target: &Target, facts: &SourceFacts) -> Result<Stage> {
     let options =
         LowerOptions { task: target.task, pooling: target.pooling, normalize: target.normalize };
-    Ok(Stage::Lower(arch::by_model_type(model_type)?, options))
+    let def = match (facts.format.holds, facts.architecture) {
+        (HubKind::Gguf, Some(def)) => def,
+        (HubKind::Gguf, None) => return Err(Error::bug("a GGUF model was not looked into")),
+        _ => arch::by_model_type(model_type(facts)?)?,
+    };
+    if def.lower.is_none() {
+        return Err(arch::no_graph(def));
+    }
+    Ok(Stage::Lower(def, options))
 }

@@ -3,7 +3,9 @@
 
 use ::safetensors::SafeTensors;
 use bytes::Bytes;
-use model_build::format::{onnx, safetensors};
+use model_build::format::{WriteOptions, by_name, ggml, gguf, onnx, pytorch, safetensors};
+use model_build::hub::Gguf;
+use model_build::hub::{Checkpoint, Hub, write_blob};
 
 /// Our reader and the `safetensors` crate accept the same files and see the same tensors in them;
 /// ours alone refuses a key given twice. Says whether the file was accepted.
@@ -40,6 +42,61 @@ pub fn onnx(data: &[u8]) -> bool {
     let first = onnx::to_bytes(&graph).unwrap();
     let again = onnx::from_bytes(&Bytes::from(first.clone())).unwrap();
     assert_eq!(first, onnx::to_bytes(&again).unwrap());
+    true
+}
+
+/// A GGUF file that reads is written, reads as the same model, and is then written as the same
+/// bytes. Says whether it was accepted.
+pub fn gguf(data: &[u8]) -> bool {
+    let Ok(read) = gguf::from_bytes(&Bytes::copy_from_slice(data)) else { return false };
+    written_stably(&read);
+    true
+}
+
+/// A legacy GGML file that reads is written as GGUF, which reads as the same model. Says whether it
+/// was accepted.
+pub fn ggml(data: &[u8]) -> bool {
+    let Ok(read) = ggml::from_bytes(&Bytes::copy_from_slice(data), "model.bin") else {
+        return false;
+    };
+    written_stably(&read);
+    true
+}
+
+fn written_stably(read: &Gguf) {
+    let first = gguf::to_bytes(read).unwrap();
+    let again = gguf::from_bytes(&Bytes::from(first.clone())).unwrap();
+    assert_eq!(first, gguf::to_bytes(&again).unwrap());
+    // NaN is not equal to itself, and is written as it was.
+    assert_eq!(format!("{:?}", read.metadata), format!("{:?}", again.metadata));
+    assert_eq!(read.tensors.len(), again.tensors.len());
+    for ((name, tensor), (same_name, same)) in read.tensors.iter().zip(&again.tensors) {
+        assert_eq!(name, same_name);
+        assert_eq!((tensor.dtype(), tensor.shape()), (same.dtype(), same.shape()));
+        assert_eq!(tensor.bytes().unwrap(), same.bytes().unwrap());
+    }
+}
+
+/// A PyTorch file that reads is written, unless a tensor is larger than a fuzzer has time for, and
+/// reads again as the same tensors. Says whether it was accepted.
+pub fn pickle(data: &[u8]) -> bool {
+    let Ok(tensors) = pytorch::from_bytes(&Bytes::copy_from_slice(data), None) else {
+        return false;
+    };
+    if tensors.values().any(|t| t.byte_len() > 1 << 20) {
+        return true;
+    }
+    let hub = Hub::Checkpoint(Checkpoint { tensors: tensors.clone(), ..Checkpoint::default() });
+    let write = by_name("pytorch").unwrap().write.unwrap();
+    let blobs = write(&hub, &WriteOptions::default()).unwrap();
+    let mut out = Vec::new();
+    write_blob(&blobs[0].segments, &mut out, &mut |_| {}).unwrap();
+    let again = pytorch::from_bytes(&Bytes::from(out), None).unwrap();
+    assert_eq!(tensors.len(), again.len());
+    for ((name, tensor), (other, read)) in tensors.iter().zip(&again) {
+        assert_eq!((name, tensor.dtype(), tensor.shape()), (other, read.dtype(), read.shape()));
+        assert_eq!(tensor.bytes().unwrap(), read.bytes().unwrap());
+    }
     true
 }
 

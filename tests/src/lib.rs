@@ -6,6 +6,8 @@ pub mod artifact;
 pub mod crates;
 pub mod fuzzing;
 pub mod ggml;
+pub mod gguf_table;
 pub mod onnxruntime;
+pub mod pickles;
 pub mod project;
 pub mod rten;

@@ -26,6 +26,9 @@ impl Report for Log {
             Event::Reused { job, step, .. } => format!("reused {job} {step}"),
             Event::Started { job, step, .. } => format!("started {job} {step}"),
             Event::Warning(text) => format!("warning {text}"),
+            Event::Encoding { job, encoded, reused } => {
+                format!("encoding {job} {encoded} {reused}")
+            }
             _ => return,
         };
         self.0.push(line);

@@ -7,10 +7,13 @@ use std::fmt::Write;
 
 use model_build_tests::project::{Project, repository};
 
-/// Checkpoints whose every target is in the table.
-const CHECKPOINTS: &[(&str, &str)] = &[("digits", "examples/digits/model")];
+/// Checkpoints and the targets of them that are in the table.
+const CHECKPOINTS: &[(&str, &str, &str)] = &[
+    ("digits", "examples/digits/model", GRAPHS),
+    ("llama", "tests/fixtures/gguf_arch/llama-k256", TENSORS),
+];
 
-const MANIFEST: &str = r#"
+const GRAPHS: &str = r#"
 [m]
 source = "model"
 targets.fp32 = { format = "onnx" }
@@ -20,11 +23,29 @@ targets.int8 = { format = "onnx", quantization = "int8" }
 targets.batch-1 = { format = "onnx", shapes = { batch = 1 } }
 "#;
 
-/// Checkpoint and target → stages with their revisions, and the digest.
+const TENSORS: &str = r#"
+[m]
+source = "model"
+targets.gguf = { format = "gguf" }
+targets.f16 = { format = "gguf", precision = "fp16" }
+targets.q8_0 = { format = "gguf", quantization = "q8_0" }
+targets.q4_k_m = { format = "gguf", quantization = "q4_k_m" }
+targets.iq4_xs = { format = "gguf", quantization = "iq4_xs" }
+targets.size = { format = "gguf", quantization = { target-size = "500kB" } }
+targets.bpw = { format = "gguf", quantization = { target-bpw = 4.5, overrides = { attn_v = "q8_0" } } }
+targets.pure = { format = "gguf", quantization = { type = "q4_0", pure = true } }
+targets.split = { format = "gguf", split-max-size = "600kB" }
+targets.safetensors = { format = "safetensors" }
+targets.safetensors-bf16 = { format = "safetensors", precision = "bf16", split-max-size = "600kB" }
+targets.pytorch = { format = "pytorch", precision = "fp16" }
+targets.ollama = { format = "ollama", quantization = "q4_0" }
+"#;
+
+/// Checkpoint and target → stages with their revisions, and the digests of the files.
 fn built() -> BTreeMap<String, (String, String)> {
     let mut table = BTreeMap::new();
-    for (name, folder) in CHECKPOINTS {
-        let project = Project::new(&repository().join(folder), MANIFEST);
+    for (name, folder, manifest) in CHECKPOINTS {
+        let project = Project::new(&repository().join(folder), manifest);
         let plan = project.plan();
         let (artifacts, _) = project.run(&plan);
         for (job, artifact) in plan.jobs.iter().zip(artifacts.unwrap()) {
@@ -34,8 +55,10 @@ fn built() -> BTreeMap<String, (String, String)> {
                 .iter()
                 .map(|s| format!("{} ({})", s.name(), s.canonical()))
                 .collect();
-            let digest = artifact.record.files[0].digest.to_string();
-            table.insert(format!("{name}.{}", job.target), (stages.join(", "), digest));
+            let files = &artifact.record.files;
+            let digests: Vec<String> = files.iter().map(|f| f.digest.to_string()).collect();
+            let digests = digests.join(" ");
+            table.insert(format!("{name}.{}", job.target), (stages.join(", "), digests));
         }
     }
     table

@@ -132,7 +132,7 @@ fn a_bumped_revision_rebuilds_what_went_through_that_stage() {
     let (first, _) = project.build();
     let mut plan = project.plan();
     for stage in &mut plan.jobs[1].recipe.stages {
-        if let Stage::Write(format) = stage {
+        if let Stage::Write(format, _) = stage {
             *format = Box::leak(Box::new(FormatDef { revision: format.revision + 1, ..**format }));
         }
     }

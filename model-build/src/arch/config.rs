@@ -33,6 +33,23 @@ impl<'c> Config<'c> {
         }
     }
 
+    /// A configuration that is not a checkpoint's own.
+    pub(super) fn over(keys: &'c Map<String, Json>) -> Self {
+        Self { keys }
+    }
+
+    /// A finite number.
+    pub(super) fn number(&self, key: &'static str) -> Result<Option<f64>> {
+        match self.get(&[key]) {
+            None => Ok(None),
+            Some((_, value)) => value
+                .as_f64()
+                .filter(|v| v.is_finite())
+                .map(Some)
+                .ok_or_else(|| wrong(key, format!("must be a number, it is {value}"))),
+        }
+    }
+
     /// The first of the keys that is there and not `null`.
     pub(super) fn get(&self, keys: &[&'static str]) -> Option<(&'static str, &'c Json)> {
         keys.iter().find_map(|key| Some((*key, self.keys.get(*key).filter(|v| !v.is_null())?)))

@@ -1,27 +1,92 @@
 //! Architectures: what a checkpoint computes. One file per model family.
 
 mod bert;
+mod bert_gguf;
+mod bloom;
 mod builder;
+mod cohere2;
 mod config;
+mod decoder;
+mod deepseek_v2;
 mod distilbert;
 mod encoder;
+mod falcon;
+mod fused;
+mod gemma;
+mod gemma2;
+mod gemma3;
+mod gguf;
+mod glm4;
+mod gpt2;
+mod gpt_neox;
+mod gpt_oss;
+mod granite;
 mod head;
+mod llama;
+mod mistral;
+mod mixtral;
 mod mpnet;
+mod nomic_bert;
+mod olmo2;
+mod phi3;
+mod qwen2;
+mod qwen2_moe;
+mod qwen3;
+mod qwen3_moe;
 mod roberta;
 mod sentence;
+mod smollm3;
+mod stablelm;
+mod starcoder2;
+mod t5;
 mod vit;
 mod weight;
 
 use builder::Builder;
 use config::{Config, wrong};
+pub use gguf::{
+    GgufDef, UNPACK_REVISION, gguf_of, no_gguf, of_gguf, pack, pack_without_tokenizer, unpack,
+    unpack_without_tokenizer, wants_f32,
+};
 
 use crate::error::{Error, Result};
-use crate::hub::{Checkpoint, Gguf, Graph};
+use crate::hub::{Checkpoint, Graph};
 
 // One line per architecture: the list that lowering, the docs and the tests iterate.
 /// Every architecture.
-pub static ALL: &[&ArchDef] =
-    &[&bert::DEF, &distilbert::DEF, &mpnet::DEF, &roberta::DEF, &vit::DEF];
+pub static ALL: &[&ArchDef] = &[
+    &bert::DEF,
+    &bloom::DEF,
+    &cohere2::DEF,
+    &deepseek_v2::DEF,
+    &distilbert::DEF,
+    &falcon::DEF,
+    &gemma::DEF,
+    &gemma2::DEF,
+    &gemma3::DEF,
+    &glm4::DEF,
+    &gpt2::DEF,
+    &gpt_neox::DEF,
+    &gpt_oss::DEF,
+    &granite::DEF,
+    &llama::DEF,
+    &mistral::DEF,
+    &mixtral::DEF,
+    &mpnet::DEF,
+    &nomic_bert::DEF,
+    &olmo2::DEF,
+    &phi3::DEF,
+    &qwen2::DEF,
+    &qwen2_moe::DEF,
+    &qwen3::DEF,
+    &qwen3_moe::DEF,
+    &roberta::DEF,
+    &smollm3::DEF,
+    &stablelm::DEF,
+    &starcoder2::DEF,
+    &t5::DEF,
+    &vit::DEF,
+];
 
 /// A model family.
 pub struct ArchDef {
@@ -41,19 +106,6 @@ pub struct ArchDef {
     pub lower: Option<fn(&Checkpoint, &LowerOptions) -> Result<Graph>>,
     /// How it stands in a GGUF file; `None` where it does not.
     pub gguf: Option<&'static GgufDef>,
-}
-
-/// An architecture's names, key/values and layout in GGUF files.
-pub struct GgufDef {
-    /// `general.architecture`.
-    pub name: &'static str,
-    /// Bumped when what `pack` gives changes.
-    pub revision: u32,
-    /// Checkpoint → GGUF: names, key/values, tokenizer, layout. Tensors keep the element type they
-    /// have; `f32` is used for those that GGUF readers want in it (norms, biases, 1-d tensors).
-    pub pack: fn(&Checkpoint, &PackOptions) -> Result<Gguf>,
-    /// GGUF → checkpoint: `config.json`, Hugging Face's names and layout, tokenizer files.
-    pub unpack: fn(&Gguf) -> Result<Checkpoint>,
 }
 
 /// Parameters of `pack`; part of the cache key.

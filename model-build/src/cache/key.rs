@@ -25,6 +25,10 @@ pub const CONTEXT: &str = "model-build 2026-11-23 cache key v1";
 pub struct Key([u8; 32]);
 
 impl Key {
+    /// The key that 64 hexadecimal digits name.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        crate::digest::from_hex(text).map(Self)
+    }
     /// The 32 bytes.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0

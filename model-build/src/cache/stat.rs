@@ -157,8 +157,11 @@ pub(super) fn settle(stat: &Stat) -> bool {
     }
 }
 
-/// Hashes a file through a map on all threads.
-fn hash_file(path: &Path, on_hash: &mut dyn FnMut(&Path, u64)) -> Result<Digest> {
+/// Hashes a file through a map on all threads. `on_hash` is told of each piece.
+///
+/// # Errors
+/// The file is missing or cannot be read.
+pub fn hash_file(path: &Path, on_hash: &mut dyn FnMut(&Path, u64)) -> Result<Digest> {
     let map = fsx::map(path)?;
     let mut hasher = blake3::Hasher::new();
     if map.is_empty() {
@@ -166,6 +169,7 @@ fn hash_file(path: &Path, on_hash: &mut dyn FnMut(&Path, u64)) -> Result<Digest>
     }
     for window in map.chunks(WINDOW) {
         hasher.update_rayon(window);
+        fsx::release(window);
         on_hash(path, window.len() as u64);
     }
     Ok(hasher.finalize().into())

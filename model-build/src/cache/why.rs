@@ -150,6 +150,11 @@ impl Store {
         let _ = write(); // `why` knows less then, and no build is the worse for it
     }
 
+    /// The key that was remembered last for a subject.
+    pub fn last(&self, subject: &Subject<'_>) -> Option<Key> {
+        Key::from_hex(&self.history(&self.ref_path(subject)).last()?.key)
+    }
+
     /// Compares the ingredients of a step's present key with those of the most recent other key that
     /// was remembered for it.
     pub fn why(&self, subject: &Subject<'_>, key: &Key, ingredients: &[(String, String)]) -> Why {

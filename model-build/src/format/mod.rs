@@ -1,17 +1,30 @@
 //! Formats: bytes ↔ hub. Nothing outside a format's file sees its protobuf, JSON or pickle.
 
+mod folder;
+pub mod ggml;
+pub mod gguf;
+pub mod ollama;
 pub mod onnx;
+pub mod pytorch;
 pub mod safetensors;
+mod shards;
 
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::hub::{Blob, Hub};
 use crate::source::{self, Listing};
 
 // One line per format: the list that the manifest, the command line, the docs and the tests iterate.
 /// Every format.
-pub static ALL: &[&FormatDef] = &[&onnx::ONNX, &safetensors::SAFETENSORS];
+pub static ALL: &[&FormatDef] = &[
+    &ggml::GGML,
+    &gguf::GGUF,
+    &ollama::OLLAMA,
+    &onnx::ONNX,
+    &pytorch::PYTORCH,
+    &safetensors::SAFETENSORS,
+];
 
 /// A file format.
 pub struct FormatDef {
@@ -34,6 +47,11 @@ pub struct FormatDef {
     /// For a format whose main file names other files of the model inside itself: those names,
     /// relative to its folder. Reads the file.
     pub names: Option<fn(&Path) -> Result<Vec<String>>>,
+    /// Whether [`WriteOptions::split_max_size`] means something to it.
+    pub splits: bool,
+    /// Bytes → hub, of the state dict that a path of keys names, for a format whose files may hold
+    /// several.
+    pub read_state_dict: Option<fn(&SourceFiles, &str) -> Result<Hub>>,
     /// Bytes → hub.
     pub read: Option<fn(&SourceFiles) -> Result<Hub>>,
     /// Hub → laid-out files; the first is the main one.
@@ -96,6 +114,33 @@ pub struct Resolved {
 /// Finds out what a file or folder is. An error lists what was looked for and what is there.
 pub fn resolve(path: &Path) -> Result<Resolved> {
     resolve_with(path, &mut named)
+}
+
+/// Reads a source.
+///
+/// # Errors
+/// As the format's reader; and `state_dict` is given for a format that has no such thing.
+pub fn read(format: &FormatDef, files: &SourceFiles, state_dict: Option<&str>) -> Result<Hub> {
+    let cannot = || Error::unsupported(format!("{} cannot be read", format.name));
+    let read = match state_dict {
+        None => format.read.ok_or_else(cannot)?(files),
+        Some(name) => {
+            let read = format.read_state_dict.ok_or_else(|| {
+                Error::manifest(format!(
+                    "`state-dict` is for PyTorch files, and this source is {}",
+                    format.name
+                ))
+                .hint("remove `state-dict`")
+            })?;
+            read(files, name)
+        }
+    };
+    read.map_err(|e| match e.kind() {
+        ErrorKind::Malformed if e.hints().is_empty() => e.hint(
+            "the file is damaged, or what wrote it is: fetch it again, or export the model anew",
+        ),
+        _ => e,
+    })
 }
 
 /// The files that a model's main file names inside itself, by reading it.

@@ -182,6 +182,9 @@ mod here {
     fn planned(manifest: &Manifest, sources: &Sources) -> Result<Plan> {
         sources.values().for_each(|facts| rerun_source(&facts.files));
         let plan = plan::plan(manifest, sources)?;
+        for (_, file) in plan.jobs.iter().flat_map(|j| &j.recipe.others) {
+            rerun(file);
+        }
         for step in plan.jobs.iter().filter_map(|j| j.verify.as_ref()) {
             step.spec.inputs.iter().for_each(|f| rerun(f));
         }

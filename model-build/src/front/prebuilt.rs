@@ -131,7 +131,7 @@ fn read_one(dir: PathBuf, model: &Model, target: &Target) -> Result<Prebuilt> {
 
 /// Whether a record is of the artifact that the manifest and the source would give.
 fn same_source(record: &Record, model: &Model, target: &Target) -> Result<SourceFiles> {
-    let facts = look::facts(&model.source)?;
+    let facts = look::model(model)?;
     let job = plan::job(&model.name, target, &facts)?;
     let want = execute::ingredients(&job.recipe, &mut digest)?;
     let missing = |a: &[(String, String)], b: &[(String, String)]| {

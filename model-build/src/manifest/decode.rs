@@ -8,11 +8,15 @@ use super::reader::{Reader, Value};
 use super::schema::Field;
 use super::text::{printable, quoted, suggest};
 use super::types::{
-    Activations, Axis, Embed, Model, POOLING_WORDS, Precision, Quantization, QuantizationMethod,
-    QuantizationType, Runner, Target, Verify, WeightRange, format_words, task_words,
+    Activations, Axis, BlockWeights, Embed, Goal, Model, POOLING_WORDS, Precision, Quantization,
+    QuantizationMethod, QuantizationType, Runner, Target, Verify, WeightRange, format_words,
+    quantization_words, task_words,
 };
 use crate::arch::{Pooling, Task};
-use crate::error::Result;
+use crate::env;
+use crate::error::{Error, Result};
+use crate::format::{FormatDef, HubKind, ollama};
+use crate::recipe::{self, TensorType};
 
 /// Oldest and newest version of ONNX's operator set that a target may ask for.
 pub(super) const OPSETS: std::ops::RangeInclusive<i64> = 7..=26;
@@ -32,7 +36,8 @@ pub(super) fn model(entry: &Value<'_>, base: &Path) -> Result<Model> {
     }
     let source = source(table.require("source", "source = \"models/my-model\"")?, base)?;
     let targets = targets(&table, entry.key, base)?;
-    Ok(Model { name: entry.key.to_owned(), source, targets })
+    let state_dict = table.read("state-dict", |v| v.line().map(str::to_owned))?;
+    Ok(Model { name: entry.key.to_owned(), source, state_dict, targets })
 }
 
 /// A model that says `workspace = true`: the workspace's model of that name, given by `find`, with
@@ -93,7 +98,7 @@ fn open_model<'d>(entry: &Value<'d>) -> Result<Reader<'d>> {
 }
 
 /// The error for a model without targets.
-pub(super) fn without_targets(entry: &Value<'_>) -> crate::Error {
+pub(super) fn without_targets(entry: &Value<'_>) -> Error {
     let message = format!("the model {} has no targets", quoted(entry.key));
     entry.text.wrong(&entry.spot, &message, "nothing to build").hint(format!(
         "add what to make of it:\n\n    [{}{}.targets.app]\n    format = \"onnx\"",
@@ -132,8 +137,10 @@ pub(super) fn target(entry: &Value<'_>, base: &Path) -> Result<Target> {
         name: entry.key.to_owned(),
         format: table.require("format", "format = \"onnx\"")?.word(&format_words())?,
         opset_version: table.read("opset-version", |v| v.integer(OPSETS))?,
-        precision: table.read("precision", precision)?.unwrap_or_default(),
-        quantization: table.read("quantization", quantization)?,
+        precision: table.read("precision", precision)?,
+        quantization: table.read("quantization", |v| quantization(v, base))?,
+        split_max_size: table.read("split-max-size", size)?,
+        pre_tokenizer: table.read("pre-tokenizer", |v| v.line().map(str::to_owned))?,
         shapes: table.read("shapes", shapes)?.unwrap_or_default(),
         task: table.read("task", |v| v.word(&task_words()))?,
         pooling: table.read("pooling", |v| v.word(POOLING_WORDS))?,
@@ -142,8 +149,62 @@ pub(super) fn target(entry: &Value<'_>, base: &Path) -> Result<Target> {
         embed: table.read("embed", |v| v.word(Embed::WORDS))?.unwrap_or_default(),
         when: table.read("when", platform::parse_when)?,
     };
+    check_format(&table, &target)?;
     check_pooling(&table, &target)?;
     Ok(target)
+}
+
+/// Refuses keys that mean nothing to the format, whatever the source is.
+fn check_format(table: &Reader<'_>, target: &Target) -> Result<()> {
+    let FormatDef { name, holds, splits, .. } = target.format;
+    let (graph, gguf) = (*holds == HubKind::Graph, *holds == HubKind::Gguf);
+    let only_graph = "it is for graphs";
+    let keys: &[(&'static str, bool, &str)] = &[
+        ("task", graph, only_graph),
+        ("pooling", graph, only_graph),
+        ("normalize", graph, only_graph),
+        ("opset-version", graph, only_graph),
+        ("shapes", graph, only_graph),
+        ("verify", graph, "it runs the graph, and this artifact is none"),
+        ("pre-tokenizer", gguf, "it is for GGUF models"),
+        ("split-max-size", *splits, "this format is not split"),
+        ("quantization", graph || gguf, "this format holds plain tensors"),
+    ];
+    for (key, fits, why) in keys {
+        if let (false, Some(value)) = (fits, table.get(key)?) {
+            let message = format!("`{key}` has no place where `format` is \"{name}\": {why}");
+            let error = value.text.wrong(&value.key_spot, &message, "has no effect");
+            return Err(match *key {
+                "quantization" => error.hint("set `precision`, or `format = \"gguf\"`"),
+                _ => error.hint(format!("remove `{key}`, or change `format`")),
+            });
+        }
+    }
+    let (Some(value), Some(quantization)) = (table.get("quantization")?, &target.quantization)
+    else {
+        return Ok(());
+    };
+    if graph && quantization.weights.is_some() {
+        let error = value.wrong(
+            "`quantization` names block types of GGUF files, and this target is a graph",
+            "not for graphs",
+        );
+        return Err(error.hint("write `quantization = \"int8\"`, or `format = \"gguf\"`"));
+    }
+    if gguf && quantization.weights.is_none() {
+        let error = value
+            .wrong("`int8` is for graphs, and this target is a GGUF model", "not for GGUF models");
+        return Err(error.hint("write `quantization = \"q8_0\"` or another block type"));
+    }
+    if let (true, Some(value)) = (gguf, table.get("precision")?) {
+        let message =
+            "`precision` and `quantization` are both given: a GGUF model has one file type";
+        let error = value.text.wrong(&value.key_spot, message, "one too many");
+        return Err(error.hint(
+            "remove `precision`; single tensors get another type by `quantization.overrides`",
+        ));
+    }
+    Ok(())
 }
 
 /// Pooling and normalization belong to feature extraction, and normalization to a pooled vector.
@@ -178,7 +239,13 @@ fn is_key(fields: &[Field], key: &str) -> bool {
 
 fn source(value: &Value<'_>, base: &Path) -> Result<PathBuf> {
     let text = value.line()?;
-    let remote = ["hf:", "https:", "http:", "ollama:"];
+    if let Some(name) = text.strip_prefix("ollama:") {
+        return ollama_source(name).map_err(|e| match value.wrong(e.message(), "not usable") {
+            error if e.hints().is_empty() => error,
+            error => error.hint(e.hints().join("; ")),
+        });
+    }
+    let remote = ["hf:", "https:", "http:"];
     if let Some(scheme) = remote.iter().find(|scheme| text.starts_with(*scheme)) {
         let error = value.text.later(&value.spot, &format!("a source from `{scheme}`"));
         return Err(error.hint(
@@ -191,6 +258,22 @@ fn source(value: &Value<'_>, base: &Path) -> Result<PathBuf> {
         return Err(error.hint("give a folder or file: `source = \"models/my-model\"`"));
     }
     path(value, base)
+}
+
+/// The manifest of a model in the store of Ollama.
+pub fn ollama_source(name: &str) -> Result<PathBuf> {
+    let root = env::ollama_models().ok_or_else(|| {
+        Error::source_missing("the store of Ollama is not known: no home folder is set")
+            .hint("name the store's folder in OLLAMA_MODELS")
+    })?;
+    ollama::manifest_path(&root, name)
+}
+
+/// A number of bytes with its unit.
+fn size(value: &Value<'_>) -> Result<u64> {
+    recipe::parse_size(value.line()?).map_err(|e| {
+        value.wrong(e.message(), "not a size").hint("write a number and a unit: `\"4.5GiB\"`")
+    })
 }
 
 /// A path relative to the manifest's folder.
@@ -211,7 +294,7 @@ fn precision(value: &Value<'_>) -> Result<Precision> {
         return Err(error.hint("give one precision for the whole graph: `precision = \"fp16\"`"));
     }
     if let Ok(text) = value.text()
-        && QuantizationType::WORDS.iter().any(|word| word.name == text)
+        && quantization_words().iter().any(|word| word.name == text)
         && Precision::WORDS.iter().all(|word| word.name != text)
     {
         let error = value.wrong(&format!("`{text}` is no floating-point type"), "not a precision");
@@ -220,27 +303,126 @@ fn precision(value: &Value<'_>) -> Result<Precision> {
     value.word(Precision::WORDS)
 }
 
-fn quantization(value: &Value<'_>) -> Result<Quantization> {
+/// The type of weights: any spelling of a file type, or `int8`.
+fn quantization_type(value: &Value<'_>) -> Result<QuantizationType> {
+    if let Ok(text) = value.text()
+        && let Ok(file) = recipe::by_name(text)
+    {
+        return Ok(QuantizationType::File(file));
+    }
+    value.word(&quantization_words())
+}
+
+/// A type that a tensor of a GGUF model may get.
+fn tensor_type(value: &Value<'_>) -> Result<TensorType> {
+    TensorType::by_name(value.text()?)
+        .map_err(|e| value.wrong(e.message(), "unknown type").hint(e.hints().join("; ")))
+}
+
+fn quantization(value: &Value<'_>, base: &Path) -> Result<Quantization> {
     if !value.is_table() {
-        let dtype = value.word(QuantizationType::WORDS)?;
-        return Ok(Quantization {
-            method: QuantizationMethod::default(),
-            dtype,
-            activations: Activations::default(),
-            range: WeightRange::default(),
+        return Ok(match quantization_type(value)? {
+            QuantizationType::Int8 => dynamic_int8(None, None),
+            QuantizationType::File(file) => weight_only(BlockWeights::plain(file)),
         });
     }
     let table = Reader::open(value, Quantization::KEYS, "in this table", |_| None)?;
-    let method = table.read("method", |v| v.word(QuantizationMethod::WORDS))?.unwrap_or_default();
-    let dtype = table.require("type", "type = \"int8\"")?.word(QuantizationType::WORDS)?;
-    let activations = table.read("activations", |v| v.word(Activations::WORDS))?;
-    let range = table.read("range", |v| v.word(WeightRange::WORDS))?;
-    Ok(Quantization {
-        method,
-        dtype,
-        activations: activations.unwrap_or_default(),
-        range: range.unwrap_or_default(),
-    })
+    let method = table.read("method", |v| v.word(QuantizationMethod::WORDS))?;
+    let goal = goal(&table)?;
+    let Some(goal) = goal else {
+        refuse(&table, GGUF_ONLY, "is for block types of GGUF models")?;
+        if let (Some(QuantizationMethod::WeightOnly), Some(value)) = (method, table.get("method")?)
+        {
+            let error = value.wrong("`int8` is quantized dynamically", "not for this type");
+            return Err(error.hint("remove `method`, or choose a block type of GGUF as `type`"));
+        }
+        let activations = table.read("activations", |v| v.word(Activations::WORDS))?;
+        let range = table.read("range", |v| v.word(WeightRange::WORDS))?;
+        return Ok(dynamic_int8(activations, range));
+    };
+    refuse(&table, GRAPH_ONLY, "is for the type `int8` of graphs")?;
+    if !matches!(goal, Goal::FileType(_)) {
+        refuse(&table, RULES_ONLY, "does not go with a target size")?;
+    }
+    if let (Some(QuantizationMethod::Dynamic), Some(value)) = (method, table.get("method")?) {
+        let error = value.wrong("block types hold weights only", "not for this type");
+        return Err(error.hint("remove `method`, or set it to \"weight-only\""));
+    }
+    let mut overrides = Vec::new();
+    if let Some(value) = table.get("overrides")? {
+        for entry in value.entries("in these overrides")? {
+            let to = tensor_type(&entry)?;
+            recipe::Override::new(entry.key, to.name()).map_err(|e| {
+                let error = entry.text.wrong(&entry.key_spot, e.message(), "not a pattern");
+                error.hint(e.hints().join("; "))
+            })?;
+            overrides.push((entry.key.to_owned(), to));
+        }
+    }
+    Ok(weight_only(BlockWeights {
+        goal,
+        pure: table.read("pure", Value::boolean)?.unwrap_or(false),
+        overrides,
+        output: table.read("output-type", tensor_type)?,
+        embedding: table.read("embedding-type", tensor_type)?,
+        importance: table.read("importance", |v| path(v, base))?,
+        requantize: table.read("requantize", Value::boolean)?.unwrap_or(false),
+    }))
+}
+
+/// Keys of `quantization` that only GGUF models have, and those that only graphs have.
+const GGUF_ONLY: &[&str] =
+    &["overrides", "pure", "output-type", "embedding-type", "importance", "requantize"];
+const GRAPH_ONLY: &[&str] = &["activations", "range"];
+/// Keys that change a file type's rules: where a size decides, there are none.
+const RULES_ONLY: &[&str] = &["pure", "output-type", "embedding-type", "requantize"];
+
+fn refuse(table: &Reader<'_>, keys: &[&'static str], why: &str) -> Result<()> {
+    for key in keys {
+        if let Some(value) = table.get(key)? {
+            let message = format!("`{key}` {why}");
+            let error = value.text.wrong(&value.key_spot, &message, "has no effect");
+            return Err(error.hint(format!("remove `{key}`")));
+        }
+    }
+    Ok(())
+}
+
+/// What decides the types of a GGUF model's tensors; `None` for the `int8` of graphs.
+fn goal(table: &Reader<'_>) -> Result<Option<Goal>> {
+    let size = table.read("target-size", size)?.map(Goal::Size);
+    let bits = table.read("target-bpw", |v| v.number(0.5..=32.0))?.map(Goal::Bpw);
+    match (size, bits, table.get("type")?) {
+        (None, None, _) => match quantization_type(table.require("type", "type = \"q4_k_m\"")?)? {
+            QuantizationType::Int8 => Ok(None),
+            QuantizationType::File(file) => Ok(Some(Goal::FileType(file))),
+        },
+        (Some(goal), None, None) | (None, Some(goal), None) => Ok(Some(goal)),
+        (_, _, Some(value)) => {
+            let message = "`type` and a target size are both given";
+            let error = value.text.wrong(&value.key_spot, message, "decides the types already");
+            Err(error.hint("remove `type`: the size decides which type each tensor gets"))
+        }
+        (Some(_), Some(_), None) => {
+            let value = table.require("target-bpw", "target-bpw = 4.25")?;
+            let message = "`target-size` and `target-bpw` are both given";
+            Err(value.text.wrong(&value.key_spot, message, "one too many").hint("remove one"))
+        }
+    }
+}
+
+fn dynamic_int8(activations: Option<Activations>, range: Option<WeightRange>) -> Quantization {
+    let method = QuantizationMethod::Dynamic;
+    Quantization { weights: None, method, activations, range }
+}
+
+fn weight_only(weights: BlockWeights) -> Quantization {
+    Quantization {
+        weights: Some(weights),
+        method: QuantizationMethod::WeightOnly,
+        activations: None,
+        range: None,
+    }
 }
 
 fn shapes(value: &Value<'_>) -> Result<BTreeMap<String, Axis>> {
@@ -352,7 +534,7 @@ fn folded(name: &str) -> String {
     name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
 }
 
-fn clashing(entry: &Value<'_>, other: &str) -> crate::Error {
+fn clashing(entry: &Value<'_>, other: &str) -> Error {
     let message = format!("the names {} and {} are too alike", quoted(entry.key), quoted(other));
     let error = entry.text.wrong(&entry.key_spot, &message, "the same Rust identifier or file");
     error.hint("rename one: names differ in more than case, `-` and `_`")

@@ -72,7 +72,8 @@ const FLAGS: &str = "\
 
 `model-build convert SOURCE DESTINATION` takes every key of a target as a flag of the same name. A
 string needs no quotes: `--precision fp16`. A table is written as `--verify cosine=0.99,samples=16`,
-as in TOML, or key by key: `--verify.cosine 0.99`.
+as in TOML, or key by key: `--verify.cosine 0.99`. A word that is short for a table may stand beside
+keys of that table: `--quantization q4_k_m --quantization.pure true`.
 ";
 
 /// The text of `docs/manifest.md`.

@@ -16,7 +16,9 @@ use crate::error::{Error, Result};
 ///
 /// Values are the manifest's, without the quotes around a string. A table is written as in TOML,
 /// `{ cosine = 0.99 }`, or as `cosine=0.99,max-abs=0.01`; one of its keys can be given alone, as
-/// `verify.cosine`. Paths are relative to the current folder. [`Target::KEYS`] lists the keys.
+/// `verify.cosine`. A word that is short for a table may stand beside other keys of that table:
+/// `quantization` and `quantization.pure`. Paths are relative to the current folder. [`Target::KEYS`]
+/// lists the keys.
 ///
 /// # Errors
 /// As for a manifest; the excerpt shows the flag as the line of a manifest that it stands for.
@@ -29,7 +31,8 @@ pub fn target_from_flags(name: &str, flags: &[(&str, &str)]) -> Result<Target> {
             None => (*flag, None),
         };
         let field = known(Target::KEYS, key, "")?;
-        if !seen.insert(*flag) || (inner.is_some() && seen.contains(key)) {
+        let twice = inner.is_some() && seen.contains(key) && !is_short(field.kind, flags, key);
+        if !seen.insert(*flag) || twice {
             return Err(Error::manifest(format!("the flag `--{flag}` is given twice"))
                 .hint("give each flag once"));
         }
@@ -62,6 +65,9 @@ pub fn target_from_flags(name: &str, flags: &[(&str, &str)]) -> Result<Target> {
         }
         let key = match inner {
             Some(inner) => format!("{key}.{}", quoted_string(inner)),
+            None if is_short(field.kind, flags, key) && has_inner(flags, key) => {
+                format!("{key}.{SHORT_FOR}")
+            }
             None => key.to_owned(),
         };
         lines.push_str(&format!("{key} = {text}\n"));
@@ -82,6 +88,25 @@ pub fn target_from_flags(name: &str, flags: &[(&str, &str)]) -> Result<Target> {
     let mut target = decode::target(&root, Path::new(""))?;
     name.clone_into(&mut target.name);
     Ok(target)
+}
+
+/// The key of a table that a string in its place is short for.
+const SHORT_FOR: &str = "type";
+
+/// Whether what was given for a key is a string that is short for a table.
+fn is_short(kind: Kind, flags: &[(&str, &str)], key: &str) -> bool {
+    let given = flags.iter().find(|(flag, _)| *flag == key);
+    matches!(kind, Kind::TextOrTable(_)) && given.is_some_and(|(_, value)| is_word(value))
+}
+
+/// Whether keys of a key's table are given one by one.
+fn has_inner(flags: &[(&str, &str)], key: &str) -> bool {
+    flags.iter().any(|(flag, _)| flag.split_once('.').is_some_and(|(outer, _)| outer == key))
+}
+
+/// Whether a value is neither `{ a = 1 }` nor `a=1`.
+fn is_word(given: &str) -> bool {
+    !given.trim().starts_with('{') && !given.contains('=')
 }
 
 fn shown(flag: &str) -> String {
@@ -115,7 +140,7 @@ fn toml_value(kind: Kind, given: &str) -> String {
     match kind {
         Kind::Text => quoted_string(given),
         Kind::Integer | Kind::Number | Kind::Boolean => given.to_owned(),
-        Kind::TextOrTable(_) if !is_table && !given.contains('=') => quoted_string(given),
+        Kind::TextOrTable(_) if is_word(given) => quoted_string(given),
         _ if is_table => given.to_owned(),
         Kind::Table(fields) | Kind::TextOrTable(fields) => {
             pairs(given, |key, value| match fields.iter().find(|field| field.name == key) {

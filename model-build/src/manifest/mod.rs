@@ -24,10 +24,13 @@ mod types;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod tests_checkpoint;
+#[cfg(test)]
 mod tests_errors;
 #[cfg(test)]
 mod tests_hostile;
 
+pub use decode::ollama_source;
 pub use docs::docs;
 pub use flags::target_from_flags;
 pub use platform::TargetEnv;

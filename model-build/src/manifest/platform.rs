@@ -134,7 +134,7 @@ impl Manifest {
         let models = self.models.iter().filter_map(|model| {
             let targets: Vec<_> =
                 model.targets.iter().filter(|target| holds(&target.when)).cloned().collect();
-            let model = Model { name: model.name.clone(), source: model.source.clone(), targets };
+            let model = Model { targets, ..model.clone() };
             (!model.targets.is_empty()).then_some(model)
         });
         Self {

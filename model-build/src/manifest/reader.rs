@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::schema::{Field, Word};
-use super::text::{Spot, Text, quoted, suggest};
+use super::text::{Spot, Text, printable, quoted, suggest};
 use crate::error::{Error, Result};
 
 /// A table whose keys are all known.
@@ -170,7 +170,13 @@ impl<'d> Value<'d> {
 
     /// A table.
     pub(super) fn table(&self) -> Result<&'d DeTable<'d>> {
-        self.value.as_table().ok_or_else(|| self.is_not("a table"))
+        self.value.as_table().ok_or_else(|| {
+            let error = self.is_not("a table");
+            if self.key.is_empty() {
+                return error;
+            }
+            error.hint(format!("write `{} = {{ … }}` with its keys inside", printable(self.key)))
+        })
     }
 
     /// The entries of a table with free keys, in the order of the text.
@@ -201,11 +207,12 @@ impl<'d> Value<'d> {
     pub(super) fn line(&self) -> Result<&'d str> {
         let text = self.text()?;
         if text.trim().is_empty() {
-            return Err(self.wrong(&format!("{} is empty", quoted(self.key)), "empty"));
+            let error = self.wrong(&format!("{} is empty", quoted(self.key)), "empty");
+            return Err(error.hint(format!("write what it is: `{} = \"…\"`", printable(self.key))));
         }
         if text.chars().any(char::is_control) {
             let message = format!("{} holds a control character", quoted(self.key));
-            return Err(self.wrong(&message, "control character"));
+            return Err(self.wrong(&message, "control character").hint("leave it out"));
         }
         Ok(text)
     }
@@ -284,7 +291,7 @@ impl<'d> Value<'d> {
                 let message = format!("{} has no value {}", quoted(self.key), quoted(text));
                 let error = self.wrong(&message, "unknown word");
                 let all: Vec<&str> = words.iter().map(|word| word.name).collect();
-                match suggest(text, &all) {
+                match suggest(text, &works).or_else(|| suggest(text, &all)) {
                     Some(near) => Err(error.hint(format!("did you mean \"{near}\"?"))),
                     None => Err(error.hint(format!("it may be: {}", works.join(", ")))),
                 }

@@ -102,7 +102,8 @@ pub(super) fn no_words() -> Vec<WordInfo> {
 ///
 /// `keys` are the fields that stand in the table: `field: Type = "key" Kind, "default"` and, where
 /// the value is one of a few words, a function that lists them. `bare` are keys without a field:
-/// `"key" Kind, "default", None` or, for one that does not work yet, `Some("what to do instead")`.
+/// `"key" Kind, "default", None` or, for one that does not work yet, `Some("what to do instead")`;
+/// words may follow there too.
 macro_rules! table {
     (
         $(#[$meta:meta])*
@@ -113,7 +114,7 @@ macro_rules! table {
         )* }
         bare { $(
             $(#[doc = $bd:literal])*
-            $bkey:literal $bkind:expr, $bdefault:expr, $later:expr;
+            $bkey:literal $bkind:expr, $bdefault:expr, $later:expr $(, $bwords:expr)?;
         )* }
     ) => {
         $(#[$meta])*
@@ -137,7 +138,7 @@ macro_rules! table {
                     kind: $bkind,
                     default: $bdefault,
                     doc: concat!($($bd),*).trim_ascii(),
-                    words: no_words,
+                    words: table!(@words $($bwords)?),
                     later: $later,
                 }, )*
             ];

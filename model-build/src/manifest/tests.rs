@@ -24,14 +24,21 @@ fn the_example_of_the_documentation_says_what_it_seems_to_say() {
     let manifest =
         parse(docs::EXAMPLE, Path::new("/ws/app/Cargo.toml"), Some((workspace, root))).unwrap();
     let names: Vec<_> = manifest.models.iter().map(|m| m.name.as_str()).collect();
-    assert_eq!(names, ["embedder", "tagger"]);
+    assert_eq!(names, ["chat", "embedder", "tagger"]);
     assert_eq!(manifest.workspace.as_deref(), Some(root));
-    let embedder = &manifest.models[0];
+    let [local, weights] = &manifest.models[0].targets[..] else { panic!("two targets") };
+    let blocks = local.quantization.as_ref().unwrap().weights.as_ref().unwrap();
+    assert_eq!(blocks.goal.to_string(), "q4_k_m");
+    assert_eq!(blocks.importance.as_deref(), Some(Path::new("/ws/app/data/imatrix.gguf")));
+    assert_eq!(blocks.overrides.len(), 1);
+    assert_eq!(weights.precision, Some(Precision::Bf16));
+    assert_eq!(weights.split_max_size, Some(2_000_000_000));
+    let embedder = &manifest.models[1];
     assert_eq!(embedder.source, Path::new("/ws/app/models/all-MiniLM-L6-v2"));
     let names: Vec<_> = embedder.targets.iter().map(|t| t.name.as_str()).collect();
     assert_eq!(names, ["apple", "server"]);
     let apple = &embedder.targets[0];
-    assert_eq!(apple.precision, Precision::Fp16);
+    assert_eq!(apple.precision, Some(Precision::Fp16));
     assert_eq!(apple.embed, Embed::File);
     assert_eq!(apple.when.as_ref().unwrap().to_string(), "cfg(target_vendor = \"apple\")");
     let verify = apple.verify.as_ref().unwrap();
@@ -40,12 +47,12 @@ fn the_example_of_the_documentation_says_what_it_seems_to_say() {
     let server = &embedder.targets[1];
     assert_eq!(server.format.name, "onnx");
     assert_eq!(server.opset_version, Some(17));
-    assert_eq!(server.precision, Precision::Fp32);
+    assert_eq!(server.precision, None);
     let int8 = Quantization {
+        weights: None,
         method: QuantizationMethod::Dynamic,
-        dtype: QuantizationType::Int8,
-        activations: Activations::Row,
-        range: WeightRange::Portable,
+        activations: None,
+        range: None,
     };
     assert_eq!(server.quantization, Some(int8));
     assert_eq!(server.shapes["batch"], Axis::Dynamic);
@@ -56,7 +63,7 @@ fn the_example_of_the_documentation_says_what_it_seems_to_say() {
     assert_eq!(server.verify.as_ref().unwrap().samples, 16);
     assert_eq!(server.embed, Embed::Auto);
     assert!(server.when.is_none());
-    assert_eq!(manifest.models[1].source, Path::new("/ws/t"));
+    assert_eq!(manifest.models[2].source, Path::new("/ws/t"));
 }
 
 #[test]
@@ -80,8 +87,9 @@ fn a_workspace_without_a_package_has_models_of_its_own() {
 fn a_bare_target_has_the_documented_defaults() {
     let target = target("").unwrap();
     assert_eq!(target.opset_version, None);
-    assert_eq!(target.precision, Precision::Fp32);
+    assert_eq!(target.precision, None);
     assert!(target.quantization.is_none() && target.shapes.is_empty());
+    assert!(target.split_max_size.is_none() && target.pre_tokenizer.is_none());
     assert!(target.task.is_none() && target.pooling.is_none() && target.normalize.is_none());
     assert!(target.verify.is_none() && target.when.is_none());
     assert_eq!(target.embed, Embed::Auto);
@@ -146,7 +154,17 @@ fn every_opset_from_7_to_26_is_taken() {
 
 #[test]
 fn every_word_that_works_is_read_and_every_other_is_not_supported_yet() {
-    let value = |field: &Field, word: &str| target(&format!("{} = \"{word}\"", field.name));
+    let value = |field: &Field, word: &str| {
+        let line = format!("{} = \"{word}\"", field.name);
+        target(&line).or_else(|e| match e.message().contains("block types") {
+            true => {
+                let text = format!("[m]\nsource='s'\n[m.targets.t]\nformat='gguf'\n{line}\n");
+                let read = parse(&text, Path::new("models.toml"), None);
+                read.map(|mut m| m.models.remove(0).targets.remove(0))
+            }
+            false => Err(e),
+        })
+    };
     let mut seen = 0;
     for field in Target::KEYS.iter().filter(|field| field.name != "format") {
         for word in (field.words)() {
@@ -176,10 +194,10 @@ fn every_key_of_the_schema_is_decoded() {
     }
     for (table, fields) in [("verify", Verify::KEYS), ("quantization", Quantization::KEYS)] {
         for field in fields {
-            let other = if table == "quantization" && field.name != "type" {
-                "quantization.type = 'int8'\n"
-            } else {
-                ""
+            let other = match (table, field.name) {
+                ("quantization", "activations" | "range") => "quantization.type = 'int8'\n",
+                ("quantization", "type" | "target-size" | "target-bpw") | ("verify", _) => "",
+                _ => "quantization.type = 'q4_k_m'\n",
             };
             let error = target(&format!("{other}{table}.{} = 1979-05-27", field.name)).unwrap_err();
             assert!(error.report().contains(field.name), "{error:?}");
@@ -215,7 +233,7 @@ fn an_inherited_model_takes_its_paths_from_the_workspace_and_its_own_targets_fro
     let names: Vec<_> = model.targets.iter().map(|t| t.name.as_str()).collect();
     assert_eq!(names, ["a", "b", "c"]);
     assert_eq!(inputs(0), Path::new("/ws/in.st"));
-    assert_eq!(model.targets[1].precision, Precision::Fp16);
+    assert_eq!(model.targets[1].precision, Some(Precision::Fp16));
     assert_eq!(inputs(2), Path::new("/ws/app/in.st"));
 }
 

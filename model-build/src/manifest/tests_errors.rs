@@ -100,17 +100,17 @@ hint: leave it out: `quantization = "int8"` is dynamic and needs no calibration 
     assert_report(&error, &want);
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     let want = r#"
-error: `quantization = "q4_k_m"` is not supported yet
- --> Cargo.toml:9:16
+error: `precision = "fp8"` is not supported yet
+ --> Cargo.toml:9:13
   |
 7 | [package.metadata.models.embedder.targets.server]
   | ------------------------------------------------- in this target
 8 | format = "onnx"
-9 | quantization = "q4_k_m"
-  |                ^^^^^^^^ not supported yet
-hint: what works: int8
+9 | precision = "fp8"
+  |             ^^^^^ not supported yet
+hint: what works: fp32, fp16, bf16
 "#;
-    assert_report(&target("quantization = \"q4_k_m\""), want);
+    assert_report(&target("precision = \"fp8\""), want);
 }
 
 #[test]
@@ -202,12 +202,20 @@ fn each_mistake_in_a_target_gets_the_advice_that_mends_it() {
         ("precision = \"int8\"", &["no floating-point type", "write `quantization = \"int8\"`"]),
         ("precision = \"fp8\"", &["not supported yet", "what works: fp32, fp16, bf16"]),
         ("precision = { a = \"fp16\" }", &["precision per tensor pattern is not supported yet"]),
-        ("quantization = \"int9\"", &["has no value `int9`", "did you mean \"int4\"?"]),
-        ("quantization = {}", &["the key `type` is missing", "`type = \"int8\"`"]),
+        ("quantization = \"int9\"", &["has no value `int9`", "did you mean \"int8\"?"]),
+        ("quantization = {}", &["the key `type` is missing", "`type = \"q4_k_m\"`"]),
         ("quantization = { type = \"int4\" }", &["`type = \"int4\"` is not supported yet"]),
         ("quantization = { type = \"int8\", method = \"static\" }", &["what works: dynamic"]),
         ("quantization = { type = \"int8\", block-size = 32 }", &["`block-size` is not supported"]),
-        ("quantization.overrides.lm_head = 'q6_k'", &["`overrides` is not supported yet"]),
+        (
+            "quantization = \"q4_k_m\"",
+            &["block types of GGUF files", "not for graphs", "`format = \"gguf\"`"],
+        ),
+        (
+            "split-max-size = \"1GB\"",
+            &["`split-max-size` has no place where `format` is \"onnx\"", "is not split"],
+        ),
+        ("pre-tokenizer = \"gpt-2\"", &["`pre-tokenizer` has no place", "GGUF models"]),
         ("optimization = {}", &["`optimization` is not supported yet"]),
         ("shapes = { batch = [1, 8] }", &["range of lengths is not supported yet"]),
         ("shapes = { batch = { min = 1 } }", &["range of lengths is not supported yet"]),
@@ -274,7 +282,11 @@ fn each_mistake_around_a_model_gets_the_advice_that_mends_it() {
         (format!("{e}source = \"a\\u0000b\""), &["control character"]),
         (format!("{e}source = 'hf:org/repo@main'"), &["a source from `hf:` is not supported yet"]),
         (format!("{e}source = 'https://x/y'"), &["a source from `https:` is not supported yet"]),
-        (format!("{e}source = 'ollama:x'"), &["a source from `ollama:` is not supported yet"]),
+        (format!("{e}source = 'ollama:'"), &["is no name of an Ollama model", "user/model:tag"]),
+        (format!("{e}source = 'ollama:../x:y'"), &["is no name of an Ollama model"]),
+        (format!("{e}source = 's'\nstate-dict = 3"), &["`state-dict` must be a string"]),
+        (format!("{e}source = 's'\nstate-dict = ''"), &["`state-dict` is empty"]),
+        (format!("{e}source = 's'\nstate_dict = 'x'"), &["did you mean `state-dict`?"]),
         (format!("{e}source = 's3://x'"), &["there is no source scheme `s3`"]),
         (format!("{e}source = ['s']"), &["`source` must be a string, not an array"]),
         (format!("{e}sorce = 's'"), &["did you mean `source`?"]),
@@ -289,8 +301,8 @@ fn each_mistake_around_a_model_gets_the_advice_that_mends_it() {
         (format!("{e}target.t.format = 'onnx'"), &["did you mean `targets`?"]),
         (format!("{e}source = 's'\ntargets.t = 1"), &["`t` must be a table"]),
         (
-            format!("{e}source = 's'\ntargets.t.format = 'gguf'"),
-            &["`format = \"gguf\"` is not supported yet", "what works: onnx"],
+            format!("{e}source = 's'\ntargets.t.format = 'coreml'"),
+            &["`format = \"coreml\"` is not supported yet", "what works: gguf", "onnx"],
         ),
         (format!("{e}source = 's'\ntargets.t.format = 'onxx'"), &["did you mean \"onnx\"?"]),
         (

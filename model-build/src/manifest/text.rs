@@ -101,10 +101,13 @@ pub(super) fn suggest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str>
     if word.len() > 64 {
         return None;
     }
-    let word = word.to_lowercase().replace('_', "-");
-    if let Some(near) = nearest(&word, candidates.iter().copied()) {
+    // Words have underscores or dashes, keys have dashes.
+    let dashed = word.to_lowercase().replace('_', "-");
+    let near = |word: &str| nearest(word, candidates.iter().copied());
+    if let Some(near) = near(word).or_else(|| near(&dashed)) {
         return Some(near);
     }
+    let word = dashed;
     if word.len() < 3 {
         return None;
     }

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use super::schema::{Field, Kind, REQUIRED, Word, WordInfo, no_words, table, words};
 use crate::arch::{Pooling, Task};
 use crate::format::{self, FormatDef};
+use crate::recipe::file_type::{self, FileType};
+pub use crate::recipe::{BlockWeights, Goal};
 
 /// A whole manifest.
 #[derive(Clone, Debug)]
@@ -29,8 +31,14 @@ table! {
     }
     keys {
         /// Where the model comes from: a folder or a file, relative to the folder of the manifest
-        /// that holds this line. Not supported yet: `hf:`, `https:` and `ollama:`.
+        /// that holds this line, or `ollama:NAME:TAG` for a model in the store of Ollama
+        /// (`OLLAMA_MODELS`, else `.ollama/models` in the home folder). Not supported yet: `hf:` and
+        /// `https:`.
         pub source: PathBuf = "source" Kind::Text, REQUIRED;
+        /// Which of several state dicts in a PyTorch file the model is: a path of keys, as
+        /// `ema.state_dict`.
+        pub state_dict: Option<String> =
+            "state-dict" Kind::Text, "the only one, or the one in a usual place";
         /// The artifacts to make of it: a table `[….targets.NAME]` each.
         pub targets: Vec<Target> = "targets" Kind::Map, REQUIRED;
     }
@@ -57,10 +65,20 @@ table! {
             "opset-version" Kind::Integer, "the source graph's; 17 for a lowered checkpoint";
         /// The floating-point type of the weights and of what the graph computes. Not supported yet:
         /// a table with a precision per tensor pattern.
-        pub precision: Precision = "precision" Kind::Text, "`\"fp32\"`", Precision::infos;
-        /// Integer weights. A string is short for `{ type = … }`.
+        pub precision: Option<Precision> =
+            "precision" Kind::Text, "`\"fp32\"` for a lowered checkpoint, else as in the source",
+            Precision::infos;
+        /// Integer weights: `"int8"` for graphs, a file type of GGUF, as `"q4_k_m"`, for GGUF models. A
+        /// string is short for `{ type = … }`.
         pub quantization: Option<Quantization> =
-            "quantization" Kind::TextOrTable(Quantization::KEYS), "none", QuantizationType::infos;
+            "quantization" Kind::TextOrTable(Quantization::KEYS), "none", quantization_infos;
+        /// The longest that a file of the artifact may be, in bytes of tensors, as `"2GB"` or `"512MiB"`.
+        /// A longer model is split into files that belong together.
+        pub split_max_size: Option<u64> = "split-max-size" Kind::Text, "one file";
+        /// How a GGUF model's text is cut before its byte-pair encoding: the value of
+        /// `tokenizer.ggml.pre`.
+        pub pre_tokenizer: Option<String> =
+            "pre-tokenizer" Kind::Text, "found from the structure of `tokenizer.json`";
         /// Lengths of named axes of the graph's inputs: a number fixes the axis, `"dynamic"` asks
         /// for one that stays free. The names are the graph's; `model-build inspect` shows them. Not
         /// supported yet: a range of lengths.
@@ -95,9 +113,9 @@ table! {
 }
 
 words! {
-    /// Floating-point precision of a graph.
-    pub enum Precision = Fp32 {
-        /// 32 bits for a lowered checkpoint; a source graph keeps the type it has.
+    /// Floating-point precision of a graph or of a checkpoint's tensors.
+    pub enum Precision {
+        /// 32 bits.
         Fp32 = "fp32",
         /// IEEE half precision.
         Fp16 = "fp16",
@@ -108,39 +126,65 @@ words! {
 }
 
 table! {
-    /// How a graph is quantized.
-    #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-    pub struct Quantization {}
+    /// How weights are quantized.
+    #[derive(Clone, Debug, PartialEq)]
+    pub struct Quantization {
+        /// The block types of a GGUF model's tensors; `None` for a graph.
+        pub weights: Option<BlockWeights>,
+    }
     keys {
         /// When scales are found.
         pub method: QuantizationMethod =
-            "method" Kind::Text, "`\"dynamic\"`", QuantizationMethod::infos;
-        /// The type of quantized weights.
-        pub dtype: QuantizationType = "type" Kind::Text, REQUIRED, QuantizationType::infos;
+            "method" Kind::Text, "`\"dynamic\"` for `int8`, `\"weight-only\"` for block types",
+            QuantizationMethod::infos;
         /// What shares a scale among the activations of the method `dynamic`.
-        pub activations: Activations = "activations" Kind::Text, "`\"row\"`", Activations::infos;
+        pub activations: Option<Activations> =
+            "activations" Kind::Text, "`\"row\"`", Activations::infos;
         /// How much of the integer type the weights of the method `dynamic` use.
-        pub range: WeightRange = "range" Kind::Text, "`\"portable\"`", WeightRange::infos;
+        pub range: Option<WeightRange> =
+            "range" Kind::Text, "`\"portable\"`", WeightRange::infos;
     }
     bare {
+        /// `int8` for a graph. For a GGUF model one of the file types of llama.cpp: which block type
+        /// each tensor gets, by the same rules. `q3_k`, `q4_k` and `q5_k` stand for their `_m`.
+        "type" Kind::Text, "required, unless `target-size` or `target-bpw` is given", None,
+            quantization_infos;
+        /// Block types for some tensors of a GGUF model: a pattern (a regular expression, found
+        /// anywhere in the tensor's name) and a type each, as `{ "ffn_down" = "q6_k" }`.
+        "overrides" Kind::Map, "none", None;
+        /// `true` gives every tensor of a GGUF model the one block type, but for `overrides`.
+        "pure" Kind::Boolean, "`false`", None;
+        /// The block type of the output matrix of a GGUF model.
+        "output-type" Kind::Text, "by the file type's rules", None;
+        /// The block type of the token embeddings of a GGUF model.
+        "embedding-type" Kind::Text, "by the file type's rules", None;
+        /// An importance matrix, as llama.cpp's `llama-imatrix` writes it (`.gguf` or `.dat`), relative
+        /// to the manifest's folder. Errors of columns count by it; some types need it.
+        "importance" Kind::Text, "none", None;
+        /// The size that the GGUF file may have, as `"4.5GiB"`: every tensor gets the type that makes the
+        /// least error altogether, measured on its own weights.
+        "target-size" Kind::Text, "none", None;
+        /// The same by the mean number of bits per weight, as `4.25`.
+        "target-bpw" Kind::Number, "none", None;
+        /// `true` lets tensors that are in blocks already be decoded and encoded again, which loses more
+        /// than encoding the unquantized model.
+        "requantize" Kind::Boolean, "`false`", None;
         /// Number of weights that share a scale.
-        "block-size" Kind::Integer, "one scale per output channel",
-            Some("leave it out: `int8` has one scale per output channel");
-        /// Other types for some tensors, by pattern.
-        "overrides" Kind::Map, "none",
-            Some("leave it out: every weight that can be quantized gets the one type");
+        "block-size" Kind::Integer, "that of the type",
+            Some("leave it out: `int8` has one scale per output channel, a block type its own size");
     }
 }
 
 words! {
     /// When scales are found.
-    pub enum QuantizationMethod = Dynamic {
+    pub enum QuantizationMethod {
         /// Weights at build time, one scale per output channel; activations at run time.
         Dynamic = "dynamic",
+        /// Weights only; activations stay floating-point.
+        WeightOnly = "weight-only",
     }
     later {
         "static" "Both at build time, from calibration data.",
-        "weight-only" "Weights only; activations stay floating-point.",
         "qat" "Scales that training left in the source.",
     }
 }
@@ -170,19 +214,33 @@ words! {
     later {}
 }
 
-words! {
-    /// The type of quantized weights.
-    pub enum QuantizationType {
-        /// Signed 8 bits.
-        Int8 = "int8",
-    }
-    later {
-        "uint8" "", "int4" "", "uint4" "", "fp8" "", "q4_0" "", "q4_1" "", "q5_0" "", "q5_1" "",
-        "q8_0" "", "q2_k" "", "q3_k" "", "q3_k_s" "", "q3_k_m" "", "q3_k_l" "", "q4_k" "",
-        "q4_k_s" "", "q4_k_m" "", "q5_k" "", "q5_k_s" "", "q5_k_m" "", "q6_k" "", "iq1_s" "",
-        "iq1_m" "", "iq2_xxs" "", "iq2_xs" "", "iq2_s" "", "iq3_xxs" "", "iq3_s" "", "iq4_nl" "",
-        "iq4_xs" "", "tq1_0" "", "tq2_0" "", "mxfp4" "",
-    }
+/// The type of quantized weights.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum QuantizationType {
+    /// Signed 8 bits, for graphs.
+    Int8,
+    /// A file type, for GGUF models.
+    File(&'static FileType),
+}
+
+/// The words of `quantization.type`.
+pub(super) fn quantization_words() -> Vec<Word<QuantizationType>> {
+    let int8 = Word {
+        name: "int8",
+        doc: "For graphs: signed 8 bits.",
+        value: Some(QuantizationType::Int8),
+    };
+    let later = ["uint8", "int4", "uint4", "fp8"].map(|name| Word { name, doc: "", value: None });
+    let files = file_type::ALL.iter().map(|file| Word {
+        name: file.name,
+        doc: file.about,
+        value: Some(QuantizationType::File(file)),
+    });
+    [int8].into_iter().chain(files).chain(later).collect()
+}
+
+fn quantization_infos() -> Vec<WordInfo> {
+    quantization_words().iter().map(Word::info).collect()
 }
 
 /// The length of an axis.
@@ -273,11 +331,8 @@ words! {
 
 /// Formats of targets that are recognized and cannot be written.
 const LATER_FORMATS: &[(&str, &str)] = &[
-    ("gguf", "llama.cpp's single file."),
     ("coreml", "A package for Apple's Core ML."),
     ("tensorrt", "An engine for NVIDIA's TensorRT."),
-    ("safetensors", "A checkpoint's tensors."),
-    ("pytorch", "A checkpoint as PyTorch saves it."),
 ];
 
 /// The words of `format`: every format that can be written, then the recognized ones.

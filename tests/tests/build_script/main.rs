@@ -4,6 +4,7 @@
 
 mod app;
 mod cache;
+mod checkpoint;
 mod docs;
 mod embedded;
 mod errors;

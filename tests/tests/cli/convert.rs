@@ -43,8 +43,8 @@ fn a_destination_that_is_no_file_is_refused() {
         let words = ["the file to write is a folder", "model.onnx"];
         folder.fail(2, &words, &["convert", "model", dst]);
     }
-    folder.fail(2, &["no ending", "end it in .onnx"], &["convert", "model", "out"]);
-    folder.fail(2, &["`.gguf`", "end it in .onnx"], &["convert", "model", "out.gguf"]);
+    folder.fail(2, &["no ending", "end it in .gguf or .onnx"], &["convert", "model", "out"]);
+    folder.fail(2, &["`.xyz`", "end it in .gguf"], &["convert", "model", "out.xyz"]);
     folder.succeed(&["convert", "model", "out", "--format", "onnx"]);
     #[cfg(unix)]
     folder.fail(
@@ -145,7 +145,9 @@ fn keys_that_do_not_work_here_or_yet_say_why() {
     let unknown = ["convert", "model", "o.onnx", "--precison", "fp16"];
     folder.fail(2, &["'--precison'", "'--precision'"], &unknown);
     let word = ["convert", "model", "o.onnx", "--quantization", "q4_k_m"];
-    folder.fail(5, &["quantization = \"q4_k_m\"` is not supported yet", "int8"], &word);
+    folder.fail(2, &["block types of GGUF files", "`quantization = \"int8\"`"], &word);
+    let word = ["convert", "model", "o.onnx", "--quantization", "int4"];
+    folder.fail(5, &["quantization = \"int4\"` is not supported yet", "int8"], &word);
 }
 
 #[test]

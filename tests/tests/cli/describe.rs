@@ -59,6 +59,7 @@ fn described() -> BTreeMap<String, BTreeSet<String>> {
 #[test]
 fn every_event_is_described_and_has_the_fields_that_are_described() {
     let folder = Folder::project(MANIFEST);
+    folder.copy(crate::checkpoint::LLAMA, "llama");
     let mut lines: Vec<Json> = Vec::new();
     let mut run = |args: &[&str]| {
         let (code, more) = folder.json(args);
@@ -70,6 +71,9 @@ fn every_event_is_described_and_has_the_fields_that_are_described() {
     assert_eq!(run(&["build", "--out", "made"]), 0);
     assert_eq!(run(&["why"]), 0);
     assert_eq!(run(&["convert", "model", "a.onnx"]), 0);
+    assert_eq!(run(&["convert", "llama", "a.gguf", "--quantization", "q4_k_m"]), 0);
+    assert_eq!(run(&["convert", "llama", "b.gguf", "--quantization", "q4_0", "--dry-run"]), 0);
+    assert_eq!(run(&["inspect", "a.gguf"]), 0);
     assert_eq!(run(&["inspect", "model"]), 0);
     assert_eq!(run(&["inspect", "a.onnx"]), 0);
     assert_eq!(run(&["verify", "a.onnx", "a.onnx", "--runner", "rten", "--samples", "1"]), 0);

@@ -2,6 +2,8 @@
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::panic)] // plays user and file system
 
 mod build;
+mod checkpoint;
+mod checkpoint_errors;
 mod convert;
 mod describe;
 mod fail;

@@ -64,6 +64,15 @@ impl Folder {
         }
     }
 
+    /// Copies the files of a folder of the repository.
+    pub(crate) fn copy(&self, from: &str, to: &str) {
+        for entry in std::fs::read_dir(repository().join(from)).unwrap() {
+            let entry = entry.unwrap();
+            let name = entry.file_name().into_string().unwrap();
+            self.write(&format!("{to}/{name}"), std::fs::read(entry.path()).unwrap());
+        }
+    }
+
     /// A path beside the folder the tool runs in.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
@@ -110,7 +119,8 @@ impl Folder {
 
     pub(crate) fn set_up(&self, command: &mut Command) {
         let ours = ["MODEL_BUILD", "MODEL_BUILD_PREBUILT_DIR", "ORT_DYLIB_PATH", "NO_COLOR"];
-        let theirs = ["CLICOLOR", "CLICOLOR_FORCE", "RUSTC", "DOCS_RS", "RUSTFLAGS"];
+        let theirs =
+            ["CLICOLOR", "CLICOLOR_FORCE", "RUSTC", "DOCS_RS", "RUSTFLAGS", "OLLAMA_MODELS"];
         for name in ours.iter().chain(&theirs) {
             command.env_remove(name);
         }

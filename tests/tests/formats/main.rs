@@ -1,10 +1,17 @@
 //! The readers and writers of file formats against their oracles, and against hostile files.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::panic)] // a test suite
 
+mod ggml;
+mod gguf;
+mod hostile_gguf;
 mod hostile_onnx;
+mod hostile_pytorch;
 mod hostile_safetensors;
+mod ollama;
 mod onnx_files;
 mod properties;
+mod pytorch;
+mod safetensors_write;
 mod sources;
 
 use std::path::{Path, PathBuf};

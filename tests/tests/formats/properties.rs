@@ -39,6 +39,17 @@ fn any_damaged_onnx_file_is_refused_or_written_stably() {
 }
 
 #[test]
+fn any_damaged_pytorch_file_is_refused_or_written_and_read_the_same() {
+    let names = ["protocol-4", "views", "views-legacy", "module", "big-endian", "lists", "bare"];
+    let seeds: Vec<Vec<u8>> = names
+        .iter()
+        .map(|n| std::fs::read(super::fixtures("pytorch").join(format!("{n}.pt"))).unwrap())
+        .collect();
+    assert!(seeds.iter().all(|seed| fuzzing::pickle(seed)));
+    damaged(&seeds, 5_000, fuzzing::pickle);
+}
+
+#[test]
 fn any_damaged_index_is_refused_or_read() {
     let seeds = [
         br#"{"metadata":{"total_size":8},"weight_map":{"a":"model-00001-of-00002.safetensors","b":"model-00002-of-00002.safetensors"}}"#.to_vec(),
@@ -46,4 +57,28 @@ fn any_damaged_index_is_refused_or_read() {
     assert!(seeds.iter().all(|seed| fuzzing::index_json(seed)));
     assert!(!fuzzing::index_json(b"[{}]"), "an array of the fields' values");
     damaged(&seeds, 5_000, fuzzing::index_json);
+}
+
+fn files(area: &str, names: &[&str]) -> Vec<Vec<u8>> {
+    names.iter().map(|n| std::fs::read(super::fixtures(area).join(n)).unwrap()).collect()
+}
+
+#[test]
+fn any_damaged_gguf_file_is_refused_or_written_stably() {
+    let seeds = files(
+        "gguf",
+        &["values.gguf", "values_be.gguf", "version1.gguf", "version2.gguf", "unaligned.gguf"],
+    );
+    assert!(seeds.iter().all(|seed| fuzzing::gguf(seed)));
+    damaged(&seeds, 20_000, fuzzing::gguf);
+}
+
+#[test]
+fn any_damaged_legacy_ggml_file_is_refused_or_written_stably_as_gguf() {
+    let seeds = files(
+        "ggml",
+        &["silero.bin", "whisper-f16.bin", "llama-ggml.bin", "llama-ggjt3.bin", "blocks-ggjt2.bin"],
+    );
+    assert!(seeds.iter().all(|seed| fuzzing::ggml(seed)));
+    damaged(&seeds, 3_000, fuzzing::ggml);
 }

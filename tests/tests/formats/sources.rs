@@ -36,9 +36,16 @@ fn a_hugging_face_folder_gives_config_weights_and_assets_and_nothing_else() {
     for name in ["tokenizer.json", "vocab.txt", "modules.json", "1_Pooling/config.json"] {
         put(folder, name, b"{}");
     }
-    for name in
-        ["README.md", "pytorch_model.bin", "onnx/model.onnx", ".git/config", "docs/config.json"]
-    {
+    put(folder, "2_Dense/model.safetensors", &weights());
+    put(folder, "3_Dense/pytorch_model.bin", b"older weights");
+    for name in [
+        "2_Dense/pytorch_model.bin",
+        "README.md",
+        "pytorch_model.bin",
+        "onnx/model.onnx",
+        ".git/config",
+        "docs/config.json",
+    ] {
         put(folder, name, b"other");
     }
     let found = format::resolve(folder).unwrap();
@@ -47,6 +54,8 @@ fn a_hugging_face_folder_gives_config_weights_and_assets_and_nothing_else() {
         [
             "model.safetensors",
             "1_Pooling/config.json",
+            "2_Dense/model.safetensors",
+            "3_Dense/pytorch_model.bin",
             "config.json",
             "modules.json",
             "tokenizer.json",
@@ -57,7 +66,14 @@ fn a_hugging_face_folder_gives_config_weights_and_assets_and_nothing_else() {
     assert_eq!(read.config["model_type"], "bert");
     assert_eq!(
         read.assets.keys().collect::<Vec<_>>(),
-        ["1_Pooling/config.json", "modules.json", "tokenizer.json", "vocab.txt"]
+        [
+            "1_Pooling/config.json",
+            "2_Dense/model.safetensors",
+            "3_Dense/pytorch_model.bin",
+            "modules.json",
+            "tokenizer.json",
+            "vocab.txt"
+        ]
     );
     assert!(read.json_asset("modules.json").unwrap().is_some());
 }

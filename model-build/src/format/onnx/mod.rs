@@ -110,6 +110,8 @@ pub static ONNX: FormatDef = FormatDef {
     revision: 1,
     detect,
     names: Some(external_files),
+    splits: false,
+    read_state_dict: None,
     read: Some(read_hub),
     write: Some(write_hub),
 };

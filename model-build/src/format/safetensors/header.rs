@@ -7,15 +7,16 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::{Error as _, MapAccess, Visitor};
 
+use super::super::shards::{Unique, json};
 use crate::bytes::Cursor;
 use crate::error::{Error, Result};
 use crate::hub::{DType, Tensor};
 
 /// The longest header, as upstream has it.
-const HEADER_CAP: u64 = 100_000_000;
+pub(super) const HEADER_CAP: u64 = 100_000_000;
 
-/// The names of element types.
-const DTYPES: &[(&str, DType)] = &[
+/// The names of element types, in upstream's order, which writers sort by.
+pub(super) const DTYPES: &[(&str, DType)] = &[
     ("BOOL", DType::Bool),
     ("F4", DType::F4E2M1),
     ("F6_E2M3", DType::F6E2M3),
@@ -56,35 +57,6 @@ struct Info {
     data_offsets: (u64, u64),
 }
 
-/// A JSON object whose keys must differ.
-pub(super) struct Unique<T>(pub(super) BTreeMap<String, T>);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Unique<T> {
-    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Keys<T>(std::marker::PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Keys<T> {
-            type Value = BTreeMap<String, T>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut out = BTreeMap::new();
-                while let Some(key) = map.next_key::<String>()? {
-                    if out.contains_key(&key) {
-                        return Err(A::Error::custom(format!("the key `{key}` is there twice")));
-                    }
-                    let value = map
-                        .next_value()
-                        .map_err(|e| A::Error::custom(format!("in `{key}`: {e}")))?;
-                    out.insert(key, value);
-                }
-                Ok(out)
-            }
-        }
-        from.deserialize_map(Keys(std::marker::PhantomData)).map(Self)
-    }
-}
-
 /// The header's object: tensors, and metadata under a key of its own.
 #[derive(Default)]
 struct Header {
@@ -123,12 +95,6 @@ impl<'de> Deserialize<'de> for Header {
         }
         from.deserialize_map(Keys)
     }
-}
-
-/// Reads JSON that is UTF-8 throughout; serde_json alone does not look inside what it skips.
-pub(super) fn json<T: serde::de::DeserializeOwned>(text: &[u8]) -> Result<T, String> {
-    let text = std::str::from_utf8(text).map_err(|e| e.to_string())?;
-    serde_json::from_str(text).map_err(|e| e.to_string())
 }
 
 /// Reads a file. Every byte of its data belongs to exactly one tensor.

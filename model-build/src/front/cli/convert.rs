@@ -19,13 +19,22 @@ use crate::plan::{self, Plan};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// The model: the folder of a checkpoint, or a model file
+    /// The model: the folder of a checkpoint, a model file, or `ollama:NAME:TAG`
     src: PathBuf,
     /// The file to write; its ending tells the format
     dst: PathBuf,
     /// Replace DST if it is there
     #[arg(short, long)]
     force: bool,
+    /// Show what each tensor would become and how large the result would be; write nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Write straight to DST: look for nothing in the cache and keep nothing in it
+    #[arg(long)]
+    no_cache: bool,
+    /// Which of several state dicts in a PyTorch file to take: a path of keys, as `ema.state_dict`
+    #[arg(long, value_name = "PATH")]
+    state_dict: Option<String>,
     #[command(flatten)]
     target: TargetFlags,
 }
@@ -49,13 +58,21 @@ pub(super) fn run(args: &Args, context: &mut Context) -> Result<()> {
         given.push(("format", &format));
     }
     let target = manifest::target_from_flags("convert", &given)?;
-    if fsx::stat_if_exists(dst)?.is_some() && !args.force {
+    if fsx::stat_if_exists(dst)?.is_some() && !args.force && !args.dry_run {
         return Err(exists(dst));
     }
-    let facts = look::facts(&args.src)?;
+    let mut facts = look::facts(&source(&args.src)?)?;
+    facts.state_dict.clone_from(&args.state_dict);
+    look::architecture(&mut facts, &target)?;
     let mut job = plan::job(&name, &target, &facts)?;
     job.target = String::new();
     job.recipe.file_name.clone_from(&name);
+    if args.dry_run {
+        return dry_run(&job, context);
+    }
+    if args.no_cache {
+        return direct(&job, args, context);
+    }
     let plan = Plan { manifest: dst.clone(), jobs: vec![job] };
     let store = context.store()?;
     let artifact = execute::execute(&plan, &store, &mut context.ui)?
@@ -64,7 +81,7 @@ pub(super) fn run(args: &Args, context: &mut Context) -> Result<()> {
     let dir = dst.parent().unwrap_or(Path::new(""));
     let all = &artifact.record.files;
     if !args.force {
-        let others = all.iter().skip(1).map(|f| dir.join(&f.name));
+        let others = all.iter().filter(|f| f.name != name).map(|f| dir.join(&f.name));
         for other in others {
             if fsx::stat_if_exists(&other)?.is_some() {
                 return Err(exists(&other));
@@ -86,6 +103,79 @@ pub(super) fn run(args: &Args, context: &mut Context) -> Result<()> {
         "files": files(all, Some(dir), &store),
     });
     context.ui.result(&table(&rows), "converted", &fields);
+    Ok(())
+}
+
+/// What the argument names: a path, or a model in the store of Ollama.
+pub(super) fn source(argument: &Path) -> Result<PathBuf> {
+    let text = argument.to_str().unwrap_or_default();
+    if let Some(name) = text.strip_prefix("ollama:") {
+        return manifest::ollama_source(name);
+    }
+    if let Some(scheme) = ["hf:", "https:", "http:"].iter().find(|s| text.starts_with(**s))
+        && fsx::stat_if_exists(argument)?.is_none()
+    {
+        return Err(Error::unsupported(format!("a source from `{scheme}` is not supported yet"))
+            .hint("download the model and give its folder or file"));
+    }
+    Ok(argument.to_owned())
+}
+
+/// Writes the artifact to where it is wanted, past the cache.
+fn direct(job: &plan::Job, args: &Args, context: &mut Context) -> Result<()> {
+    if job.verify.is_some() {
+        return Err(Error::manifest("`--no-cache` and `--verify` do not go together")
+            .hint("leave out `--no-cache`: the check keeps the reference graph in the cache"));
+    }
+    let dir = args.dst.parent().unwrap_or(Path::new(""));
+    if !dir.as_os_str().is_empty() {
+        fsx::create_dir_all(dir)?;
+    }
+    let files = execute::write_to(job, dir, args.force, &mut context.ui)?;
+    let place = |f: &crate::record::RecordFile| dir.join(&f.name);
+    let rows: Vec<_> =
+        files.iter().map(|f| vec![nice(&place(f)), size(f.len), f.digest.to_string()]).collect();
+    let listed: Vec<_> = files
+        .iter()
+        .map(|f| {
+            json!({
+                "name": f.name, "digest": f.digest.to_string(), "len": f.len,
+                "path": place(f).to_string_lossy(),
+            })
+        })
+        .collect();
+    let fields = json!({ "dst": args.dst.to_string_lossy(), "key": null, "files": listed });
+    context.ui.result(&table(&rows), "converted", &fields);
+    Ok(())
+}
+
+/// Shows what would become of each tensor.
+fn dry_run(job: &plan::Job, context: &mut Context) -> Result<()> {
+    let found = execute::preview(&job.recipe)?;
+    let mut rows = Vec::new();
+    let mut tensors = Vec::new();
+    for row in &found.report.rows {
+        rows.push(vec![
+            row.name.clone(),
+            format!("{:?}", row.shape),
+            row.from.to_string(),
+            row.to.to_string(),
+            size(row.after),
+            row.why.to_string(),
+        ]);
+        tensors.push(json!({
+            "name": row.name, "shape": row.shape, "from": row.from.name(), "to": row.to.name(),
+            "bytes_before": row.before, "bytes_after": row.after, "why": row.why,
+        }));
+    }
+    let mut text = table(&rows);
+    let (_, bpw) = found.report.bits_per_weight();
+    text.push_str(&format!("{} in all, {bpw:.2} bits per weight\n", size(found.bytes)));
+    for warning in &found.warnings {
+        context.ui.warning(warning);
+    }
+    let fields = json!({ "tensors": tensors, "bytes": found.bytes, "bpw": bpw });
+    context.ui.result(&text, "dry-run", &fields);
     Ok(())
 }
 
@@ -111,8 +201,9 @@ fn format_of(dst: &Path) -> Result<String> {
         "" => "the name of the file to write has no ending that tells its format".to_owned(),
         ending => format!("the ending `.{ending}` stands for no format that can be written"),
     };
-    let known: Vec<String> =
+    let mut known: Vec<String> =
         written().flat_map(|f| f.extensions).map(|e| format!(".{e}")).collect();
+    known.dedup();
     Err(Error::manifest(message)
         .file(dst)
         .hint(format!("end it in {}, or pass `--format`", known.join(" or "))))

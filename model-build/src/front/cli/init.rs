@@ -7,8 +7,8 @@ use serde_json::json;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::Context;
 use super::select::LONGEST_MANIFEST;
+use super::{Context, convert};
 use crate::error::{Error, Result};
 use crate::{fsx, look, manifest};
 
@@ -32,7 +32,7 @@ struct Changes {
 }
 
 pub(super) fn run(args: &Args, context: &mut Context) -> Result<()> {
-    look::facts(&args.source)?;
+    look::facts(&convert::source(&args.source)?)?;
     let name = match &args.name {
         Some(name) => name.clone(),
         None => name_of(&args.source)?,

@@ -6,17 +6,22 @@ use std::path::PathBuf;
 use serde_json::{Value as Json, json};
 
 use super::Context;
-use super::text::{size, table};
-use crate::error::{Error, Result};
+use super::convert::source;
+use super::text::{count, size, table};
+use crate::error::Result;
+use crate::format;
 use crate::fsx;
-use crate::hub::{Checkpoint, Gguf, Graph, Hub, Meta, Tensor};
+use crate::hub::{Checkpoint, Gguf, Graph, Hub, Meta, MetaArray, Tensor};
 use crate::look;
 use crate::record::Port;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// A checkpoint folder or a model file
+    /// A checkpoint folder, a model file, or `ollama:NAME:TAG`
     path: PathBuf,
+    /// Which of several state dicts in a PyTorch file to show: a path of keys, as `ema.state_dict`
+    #[arg(long, value_name = "PATH")]
+    state_dict: Option<String>,
     /// List every tensor
     #[arg(long)]
     tensors: bool,
@@ -26,9 +31,8 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, context: &mut Context) -> Result<()> {
-    let facts = look::facts(&args.path)?;
-    let read = facts.format.read.ok_or_else(|| Error::bug("a source format without a reader"))?;
-    let hub = read(&facts.files)?;
+    let facts = look::facts(&source(&args.path)?)?;
+    let hub = format::read(facts.format, &facts.files, args.state_dict.as_deref())?;
     let bytes = facts.files.names.iter().map(|n| fsx::stat(&facts.files.path(n)).map(|s| s.len));
     let bytes: u64 = bytes.sum::<Result<u64>>()?;
     let files = format!("{} ({})", facts.files.names.join(", "), size(bytes));
@@ -85,7 +89,9 @@ fn checkpoint(c: &Checkpoint, args: &Args, rows: &mut Vec<Vec<String>>) -> Json 
     }
     rows.push(row("parameters", &parameters.to_string()));
     rows.push(row("tensors", &by_dtype(c.tensors.values())));
-    rows.push(row("assets", &c.assets.keys().cloned().collect::<Vec<_>>().join(", ")));
+    if !c.assets.is_empty() {
+        rows.push(row("assets", &c.assets.keys().cloned().collect::<Vec<_>>().join(", ")));
+    }
     let tensors = || c.tensors.iter().map(|(n, t)| (n.as_str(), t));
     if args.tensors {
         tensor_rows(tensors(), rows);
@@ -97,7 +103,7 @@ fn checkpoint(c: &Checkpoint, args: &Args, rows: &mut Vec<Vec<String>>) -> Json 
             "architectures": c.config.get("architectures"),
             "assets": c.assets.keys().collect::<Vec<_>>(),
         },
-        "graph": null,
+        "graph": null, "metadata": null,
     })
 }
 
@@ -123,15 +129,60 @@ fn gguf(g: &Gguf, args: &Args, rows: &mut Vec<Vec<String>>) -> Json {
 
 /// A metadata value in one line of bounded length.
 fn short(value: &Meta) -> String {
-    let mut text = match value {
+    let text = match value {
+        Meta::U8(v) => v.to_string(),
+        Meta::I8(v) => v.to_string(),
+        Meta::U16(v) => v.to_string(),
+        Meta::I16(v) => v.to_string(),
+        Meta::U32(v) => v.to_string(),
+        Meta::I32(v) => v.to_string(),
+        Meta::U64(v) => v.to_string(),
+        Meta::I64(v) => v.to_string(),
+        // With a point or an exponent, unlike an integer.
+        Meta::F32(v) => format!("{v:?}"),
+        Meta::F64(v) => format!("{v:?}"),
+        Meta::Bool(v) => v.to_string(),
         Meta::Text(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-        other => format!("{other:?}"),
+        Meta::Array(array) => list(array),
     };
-    if let Some((at, _)) = text.char_indices().nth(100) {
-        text.truncate(at);
-        text.push('…');
+    cut(&text, 100)
+}
+
+/// An array: its values if they are few and short, else how many there are.
+fn list(array: &MetaArray) -> String {
+    fn values<T: std::fmt::Debug>(items: &[T], of: &str) -> String {
+        if items.len() <= 8 { format!("{items:?}") } else { format!("[{} {of}]", items.len()) }
     }
-    text.replace('\n', "\\n")
+    let counted = |n: usize, of| format!("[{}]", count(u64::try_from(n).unwrap_or(u64::MAX), of));
+    match array {
+        MetaArray::U8(v) => values(v, "u8"),
+        MetaArray::I8(v) => values(v, "i8"),
+        MetaArray::U16(v) => values(v, "u16"),
+        MetaArray::I16(v) => values(v, "i16"),
+        MetaArray::U32(v) => values(v, "u32"),
+        MetaArray::I32(v) => values(v, "i32"),
+        MetaArray::U64(v) => values(v, "u64"),
+        MetaArray::I64(v) => values(v, "i64"),
+        MetaArray::F32(v) => values(v, "f32"),
+        MetaArray::F64(v) => values(v, "f64"),
+        MetaArray::Bool(v) => values(v, "bool"),
+        MetaArray::Text(v) => {
+            let texts: Vec<_> = v.iter().take(9).map(|t| String::from_utf8_lossy(t)).collect();
+            let all = values(&texts, "string");
+            if v.len() <= 8 && all.len() <= 100 { all } else { counted(v.len(), "string") }
+        }
+        MetaArray::Array(v) => counted(v.len(), "array"),
+    }
+}
+
+/// Text in one line of so many characters.
+fn cut(text: &str, most: usize) -> String {
+    let plain = |c: char| if c.is_control() && c != '\n' { '\u{fffd}' } else { c };
+    let mut out: String = text.chars().take(most).map(plain).collect();
+    if text.chars().nth(most).is_some() {
+        out.push('…');
+    }
+    out.replace('\n', "\\n")
 }
 
 fn graph(g: &Graph, args: &Args, rows: &mut Vec<Vec<String>>) -> Json {
@@ -188,5 +239,6 @@ fn graph(g: &Graph, args: &Args, rows: &mut Vec<Vec<String>>) -> Json {
             "ir_version": g.ir_version, "opsets": g.opsets, "inputs": inputs, "outputs": outputs,
             "ops": ops, "metadata": g.metadata,
         },
+        "metadata": null,
     })
 }

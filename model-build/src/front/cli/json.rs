@@ -33,6 +33,10 @@ pub(super) const EVENTS: &[EventDoc] = &[
     EventDoc { name: "started", doc: "A step is about to run.", fields: &[JOB, STEP, KEY,
         ("summary", "what it does, for people"),
     ] },
+    EventDoc { name: "encoding", doc: "The tensors of an artifact that take long to make were looked for in the target's last artifact.", fields: &[JOB,
+        ("encoded", "bytes of tensors that are computed"),
+        ("reused", "bytes of tensors that are taken over"),
+    ] },
     EventDoc { name: "progress", doc: "Bytes of an artifact were written. Sent at most ten times a second.", fields: &[JOB,
         ("done", "bytes written so far"),
         ("total", "bytes in all"),
@@ -68,6 +72,11 @@ pub(super) const EVENTS: &[EventDoc] = &[
         ("key", "the cache key"),
         ("files", "`name`, `digest` (BLAKE3), `len` and `path` of each file, the main one first"),
     ] },
+    EventDoc { name: "dry-run", doc: "The result of `convert --dry-run`.", fields: &[
+        ("tensors", "for each its `name`, `shape`, `from`, `to`, `bytes_before`, `bytes_after` and `why`"),
+        ("bytes", "bytes of the files that would be written"),
+        ("bpw", "mean number of bits per weight"),
+    ] },
     EventDoc { name: "planned", doc: "The result of `plan`.", fields: &[
         ("jobs", "for each its `model`, `target`, `manifest`, `stages`, and `steps` with `step`, `key`, `cached` and `ingredients`, pairs of name and value"),
     ] },
@@ -76,12 +85,13 @@ pub(super) const EVENTS: &[EventDoc] = &[
     ] },
     EventDoc { name: "inspected", doc: "The result of `inspect`.", fields: &[
         ("format", "the format's name in manifests"),
-        ("kind", "`checkpoint` or `graph`"),
+        ("kind", "`checkpoint`, `graph` or `gguf`"),
         ("files", "the names of the files that belong to the model, the main one first"),
         ("parameters", "number of weights"),
         ("tensors", "for each its `name`, `dtype` and `shape`"),
         ("checkpoint", "null, or `model_type`, `architectures` and `assets`"),
         ("graph", "null, or `producer`, `ir_version`, `opsets`, `inputs`, `outputs`, `ops` (number of nodes by operator) and `metadata`"),
+        ("metadata", "of a `gguf`: each key and its value as text, cut short"),
     ] },
     EventDoc { name: "cache-stats", doc: "The result of `cache stats`.", fields: &[
         ("root", "the folder"),
@@ -159,6 +169,9 @@ pub(super) fn of_event(event: &Event<'_>) -> String {
             "measured",
             &json!({ "job": job, "measured": measured, "bounds": of_bounds(bounds) }),
         ),
+        Event::Encoding { job, encoded, reused } => {
+            line("encoding", &json!({ "job": job, "encoded": encoded, "reused": reused }))
+        }
         Event::Warning(text) => line("warning", &json!({ "message": text })),
     }
 }

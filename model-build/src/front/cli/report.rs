@@ -341,6 +341,12 @@ impl Report for Ui {
                 let rows: String = rows.lines().map(|row| format!("\n{:13}{row}", "")).collect();
                 self.status("Measured", &format!("{job} {head}{rows}"));
             }
+            Event::Encoding { reused, encoded, .. } => {
+                if *reused > 0 {
+                    let all = size(reused + encoded);
+                    self.status("Reusing", &format!("{} of {all} of tensors", size(*reused)));
+                }
+            }
             Event::Warning(text) => self.warning(text),
             Event::Progress { .. } => {}
         }

@@ -45,7 +45,7 @@ pub(super) fn run(args: &Args, context: &mut Context) -> Result<()> {
     let facts = look::facts(&args.reference)?;
     let reference = if facts.format.name == onnx::ONNX.name {
         paths(&facts.files)
-    } else if facts.format.holds == HubKind::Checkpoint {
+    } else if facts.format.holds != HubKind::Graph {
         store = context.store()?;
         unfolded = lowered(&args.reference, &store, context)?;
         unfolded.files().to_vec()
@@ -84,7 +84,9 @@ fn lowered<'s>(
     context: &mut Context,
 ) -> Result<crate::cache::Unfolded<'s>> {
     let target = manifest::target_from_flags("reference", &[("format", onnx::ONNX.name)])?;
-    let mut job = plan::job(&nice(checkpoint), &target, &look::facts(checkpoint)?)?;
+    let mut facts = look::facts(checkpoint)?;
+    look::architecture(&mut facts, &target)?;
+    let mut job = plan::job(&nice(checkpoint), &target, &facts)?;
     job.target = String::new();
     let plan = Plan { manifest: checkpoint.to_owned(), jobs: vec![job] };
     let made = execute::execute(&plan, store, &mut context.ui)?.pop();

@@ -1,0 +1,58 @@
+//! Mistral: LLaMA in GGUF files, without a sliding window.
+
+use serde_json::{Map, Value as Json, json};
+
+use super::decoder::{Sizes, common};
+use super::gguf::{GgufDef, Keys, Table};
+use super::llama::{self, head_of, heads_of};
+use super::{ArchDef, Config};
+use crate::error::Result;
+use crate::tokenizer::Kind;
+
+fn defaults(config: &Map<String, Json>) -> Json {
+    // Eight heads of keys where nothing is said, as many as heads of queries where it is null.
+    let kv_heads =
+        if config.contains_key("num_key_value_heads") { heads_of(config, 32) } else { 8 };
+    json!({
+        "vocab_size": 32000, "hidden_size": 4096, "intermediate_size": 14336,
+        "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": kv_heads,
+        "head_dim": head_of(config, 4096, 32), "max_position_embeddings": 131_072,
+        "rms_norm_eps": 1e-6, "rope_theta": 10_000.0, "tie_word_embeddings": false,
+        "sliding_window": 4096,
+    })
+}
+
+fn keys(keys: &mut Keys<'_>) -> Result<()> {
+    keys.no_window()?;
+    common(keys, &llama::COMMON)?;
+    llama::rest(keys)
+}
+
+fn tensors(config: &Config<'_>, table: &mut Table) -> Result<()> {
+    llama::divisors(config, table)?;
+    llama::layers(&Sizes::of(config)?, table);
+    Ok(())
+}
+
+static GGUF: GgufDef = GgufDef {
+    name: "llama",
+    revision: 1,
+    class: "MistralForCausalLM",
+    serves: |_| false,
+    defaults,
+    aliases: &[],
+    vocabulary: &[Kind::SentencePiece, Kind::Bpe],
+    keys,
+    tensors,
+};
+
+/// Mistral: LLaMA in GGUF files, without a sliding window.
+pub(super) static DEF: ArchDef = ArchDef {
+    name: "mistral",
+    model_types: &["mistral"],
+    classes: &["Mistral"],
+    revision: 1,
+    tasks: &[],
+    lower: None,
+    gguf: Some(&GGUF),
+};

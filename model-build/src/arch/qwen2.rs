@@ -1,0 +1,66 @@
+//! Qwen2.
+
+use serde_json::{Map, Value as Json, json};
+
+use super::decoder::{Common, Layer, Sizes, common, ends};
+use super::gguf::{GgufDef, Keys, Table};
+use super::llama::heads_of;
+use super::{ArchDef, Config};
+use crate::error::Result;
+use crate::tokenizer::Kind;
+
+fn defaults(config: &Map<String, Json>) -> Json {
+    json!({
+        "vocab_size": 151_936, "hidden_size": 4096, "intermediate_size": 22016,
+        "num_hidden_layers": 32, "num_attention_heads": 32, "max_position_embeddings": 32768,
+        "rms_norm_eps": 1e-6, "rope_theta": 10_000.0, "tie_word_embeddings": false,
+        "num_key_value_heads": heads_of(config, 32),
+    })
+}
+
+/// What the checkpoint's graph must not do, and llama.cpp's does not.
+pub(super) fn plain(keys: &mut Keys<'_>) -> Result<()> {
+    keys.only("hidden_act", "silu")?;
+    keys.only("use_sliding_window", false)
+}
+
+fn keys(keys: &mut Keys<'_>) -> Result<()> {
+    plain(keys)?;
+    common(keys, &Common { head_dim: true, ..Common::PLAIN })?;
+    keys.pooling()
+}
+
+fn tensors(config: &Config<'_>, table: &mut Table) -> Result<()> {
+    let sizes = Sizes::of(config)?;
+    ends(table, &sizes);
+    for i in 0..sizes.layers {
+        let layer = Layer::new(i);
+        layer.norms(table, &sizes);
+        layer.attention(table, &sizes, false);
+        layer.gated(table, &sizes);
+    }
+    Ok(())
+}
+
+static GGUF: GgufDef = GgufDef {
+    name: "qwen2",
+    revision: 1,
+    class: "Qwen2ForCausalLM",
+    serves: |_| true,
+    defaults,
+    aliases: &[],
+    vocabulary: &[Kind::SentencePiece, Kind::Bpe],
+    keys,
+    tensors,
+};
+
+/// Qwen2.
+pub(super) static DEF: ArchDef = ArchDef {
+    name: "qwen2",
+    model_types: &["qwen2"],
+    classes: &["Qwen2"],
+    revision: 1,
+    tasks: &[],
+    lower: None,
+    gguf: Some(&GGUF),
+};

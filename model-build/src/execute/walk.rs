@@ -1,0 +1,168 @@
+//! The walk over the stages of a recipe: files → hubs → laid-out files.
+
+use crate::error::{Error, Result};
+use crate::format::{self, WriteOptions};
+use crate::hub::{Blob, Checkpoint, DType, Graph, Hub, Meta};
+use crate::plan::{Recipe, Stage};
+use crate::record::{Info, Port};
+use crate::{arch, quantize, recipe};
+
+/// The name of the fact that is a warning.
+pub(super) const WARNING: &str = "warning";
+
+/// Walks a recipe from the source to laid-out files; nothing is written.
+pub fn lay_out(recipe: &Recipe, metadata: &[(String, String)]) -> Result<(Vec<Blob>, Info)> {
+    lay_out_with(recipe, metadata, false)
+}
+
+/// [`lay_out`], where `conforms` asks how the tokenizer compares with its files.
+pub(super) fn lay_out_with(
+    recipe: &Recipe,
+    metadata: &[(String, String)],
+    conforms: bool,
+) -> Result<(Vec<Blob>, Info)> {
+    let mut walk = Walk::default();
+    for stage in &recipe.stages {
+        apply(stage, &mut walk, recipe, metadata).map_err(|e| e.step(stage.name()))?;
+    }
+    let (blobs, mut info) = walk.laid_out.ok_or_else(|| Error::bug("a recipe without a write"))?;
+    info.facts.extend(walk.warnings.into_iter().map(|text| (WARNING.to_owned(), text)));
+    if let (true, Some(packed)) = (conforms, &walk.packed) {
+        info.facts.extend(conformance(packed)?);
+    }
+    Ok((blobs, info))
+}
+
+/// Where a walk over the stages of a recipe is.
+#[derive(Default)]
+pub(super) struct Walk {
+    pub(super) hub: Option<Hub>,
+    pub(super) laid_out: Option<(Vec<Blob>, Info)>,
+    /// A checkpoint that was packed, and the key/values it got.
+    packed: Option<(Checkpoint, Vec<(String, Meta)>)>,
+    /// What who declared the artifact should know.
+    pub(super) warnings: Vec<String>,
+}
+
+/// How the tokenizer of a packed checkpoint compares with the one that its files describe, where
+/// there is something to compare and the crate `tokenizers` is built in. It is a fact about an
+/// artifact and no part of its bytes.
+#[cfg(feature = "tokenizers")]
+fn conformance(
+    (checkpoint, metadata): &(Checkpoint, Vec<(String, Meta)>),
+) -> Result<Option<(String, String)>> {
+    let found = crate::tokenizer::conformance::check(checkpoint, metadata)?;
+    Ok(found.map(|found| ("tokenizer_conformance".to_owned(), found.to_string())))
+}
+
+#[cfg(not(feature = "tokenizers"))]
+#[allow(clippy::unnecessary_wraps)] // as with the feature
+fn conformance(_: &(Checkpoint, Vec<(String, Meta)>)) -> Result<Option<(String, String)>> {
+    Ok(None)
+}
+
+pub(super) fn apply(
+    stage: &Stage,
+    walk: &mut Walk,
+    recipe: &Recipe,
+    metadata: &[(String, String)],
+) -> Result<()> {
+    let Walk { hub, laid_out, packed, warnings } = walk;
+    match stage {
+        Stage::Read(format, state_dict) => {
+            *hub = Some(format::read(format, &recipe.source, state_dict.as_deref())?);
+        }
+        Stage::Pack(arch, options) => {
+            let Some(Hub::Checkpoint(checkpoint)) = hub.take() else {
+                return Err(Error::bug("only a checkpoint is packed"));
+            };
+            let gguf = arch::pack(&checkpoint, options).map_err(|e| e.item(arch.name))?;
+            let tokenizer = gguf.metadata.iter().filter(|(key, _)| key.starts_with("tokenizer."));
+            *packed = Some((checkpoint, tokenizer.cloned().collect()));
+            *hub = Some(Hub::Gguf(gguf));
+        }
+        Stage::Unpack => match hub {
+            Some(Hub::Gguf(gguf)) => {
+                let main = recipe.source.names.first().map(|name| recipe.source.path(name));
+                let unpacked = arch::unpack(gguf).map_err(|e| e.file(main.unwrap_or_default()))?;
+                *hub = Some(Hub::Checkpoint(unpacked));
+            }
+            _ => return Err(Error::bug("only a GGUF model is unpacked")),
+        },
+        Stage::Quantize(weights, from) => match hub {
+            Some(Hub::Gguf(gguf)) => warnings.extend(recipe::apply(gguf, weights, *from)?),
+            _ => return Err(Error::bug("only a GGUF model gets block types")),
+        },
+        Stage::Cast(dtype) => {
+            let Some(Hub::Checkpoint(checkpoint)) = hub else {
+                return Err(Error::bug("only a checkpoint is cast"));
+            };
+            for (name, tensor) in &mut checkpoint.tensors {
+                if tensor.dtype().is_float() || matches!(tensor.dtype(), DType::Block(_)) {
+                    let cast = quantize::convert(tensor, *dtype).map_err(|e| e.item(name))?;
+                    *tensor = cast.named(name);
+                }
+            }
+        }
+        Stage::Lower(arch, options) => {
+            let lower = arch.lower.ok_or_else(|| arch::no_graph(arch))?;
+            *hub = Some(Hub::Graph(lower(checkpoint(hub)?, options)?));
+        }
+        Stage::Opset(want) => {
+            let found = graph(hub)?.opset();
+            if found != *want {
+                return Err(Error::unsupported(format!(
+                    "the graph is of opset {found}, the manifest asks for {want}; conversion between opsets is not supported yet"
+                ))
+                .hint(format!("set `opset-version = {found}` or leave it out")));
+            }
+        }
+        Stage::Pass(pass, params) => (pass.run)(graph(hub)?, params)?,
+        Stage::Write(format, most) => {
+            let write = format.write.ok_or_else(|| Error::bug("a format without a writer"))?;
+            let Some(hub) = hub else { return Err(Error::bug("a write before the read")) };
+            let options = WriteOptions {
+                file_name: recipe.file_name.clone(),
+                metadata: metadata.to_vec(),
+                split_max_size: *most,
+            };
+            *laid_out = Some((write(hub, &options)?, info(hub, format.name)));
+        }
+    }
+    Ok(())
+}
+
+fn checkpoint(hub: &Option<Hub>) -> Result<&Checkpoint> {
+    match hub {
+        Some(Hub::Checkpoint(checkpoint)) => Ok(checkpoint),
+        _ => Err(Error::bug("a stage that needs a checkpoint")),
+    }
+}
+
+fn graph(hub: &mut Option<Hub>) -> Result<&mut Graph> {
+    match hub {
+        Some(Hub::Graph(graph)) => Ok(graph),
+        _ => Err(Error::bug("a pass needs a graph")),
+    }
+}
+
+fn info(hub: &Hub, format: &str) -> Info {
+    let mut facts = vec![("format".to_owned(), format.to_owned())];
+    match hub {
+        Hub::Checkpoint(c) => {
+            let parameters = c.tensors.values().map(crate::hub::Tensor::len).sum();
+            Info { parameters, facts, ..Info::default() }
+        }
+        Hub::Gguf(g) => {
+            let parameters = g.tensors.iter().map(|(_, t)| t.len()).sum();
+            Info { parameters, facts, ..Info::default() }
+        }
+        Hub::Graph(g) => {
+            facts.push(("opset".to_owned(), g.opset().to_string()));
+            facts.extend(g.metadata.iter().cloned());
+            let (inputs, outputs) = Port::of(&g.body);
+            let parameters = g.body.initializers().map(|(_, _, t)| t.len()).sum();
+            Info { inputs, outputs, parameters, facts }
+        }
+    }
+}
