@@ -177,12 +177,8 @@ fn keep(
     Ok(())
 }
 
-/// Block types whose encoding is about as fast as hashing what they are made from.
-const FAST: &[&str] = &["q1_0", "q2_0", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "tq1_0", "tq2_0"];
-
 fn is_worth_keeping(tensor: &Tensor) -> bool {
-    matches!(tensor.dtype(), DType::Block(def) if !FAST.contains(&def.name))
-        && tensor.ready_bytes().is_none()
+    matches!(tensor.dtype(), DType::Block(def) if def.slow) && tensor.ready_bytes().is_none()
 }
 
 /// The recipe digest of a tensor that is computed and says how.

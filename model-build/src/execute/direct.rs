@@ -83,23 +83,16 @@ pub struct Preview {
 /// As a conversion's; and the recipe does not lead to a GGUF model.
 pub fn preview(recipe: &Recipe) -> Result<Preview> {
     let mut walk = Walk::default();
-    let mut rows = None;
+    let mut unchanged = None;
     // As long as what the artifact will say.
     let metadata = provenance(recipe, &[]);
     for stage in &recipe.stages {
-        let step = |e: Error| e.step(stage.name());
-        match (stage, &walk.hub) {
-            (Stage::Quantize(weights, from), Some(Hub::Gguf(gguf))) => {
-                rows = Some(recipe::preview(gguf, weights, *from).map_err(step)?.0);
-            }
-            (Stage::Write(..), Some(Hub::Gguf(gguf))) if rows.is_none() => {
-                rows = Some(recipe::unchanged(gguf)?);
-            }
-            _ => {}
+        if let (Stage::Write(..), Some(Hub::Gguf(gguf))) = (stage, &walk.hub) {
+            unchanged = Some(recipe::unchanged(gguf)?);
         }
-        apply(stage, &mut walk, recipe, &metadata).map_err(step)?;
+        apply(stage, &mut walk, recipe, &metadata).map_err(|e| e.step(stage.name()))?;
     }
-    let report = rows.ok_or_else(|| {
+    let report = walk.chosen.or(unchanged).ok_or_else(|| {
         Error::unsupported("only the way to a GGUF model can be shown before it is taken")
             .hint("leave out `--dry-run`, or give a file that ends in .gguf")
     })?;

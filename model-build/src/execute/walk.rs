@@ -40,6 +40,8 @@ pub(super) struct Walk {
     pub(super) laid_out: Option<(Vec<Blob>, Info)>,
     /// A checkpoint that was packed, and the key/values it got.
     packed: Option<(Checkpoint, Vec<(String, Meta)>)>,
+    /// The types that a recipe chose.
+    pub(super) chosen: Option<recipe::Report>,
     /// What who declared the artifact should know.
     pub(super) warnings: Vec<String>,
 }
@@ -67,7 +69,7 @@ pub(super) fn apply(
     recipe: &Recipe,
     metadata: &[(String, String)],
 ) -> Result<()> {
-    let Walk { hub, laid_out, packed, warnings } = walk;
+    let Walk { hub, laid_out, packed, chosen, warnings } = walk;
     match stage {
         Stage::Read(format, state_dict) => {
             *hub = Some(format::read(format, &recipe.source, state_dict.as_deref())?);
@@ -90,7 +92,11 @@ pub(super) fn apply(
             _ => return Err(Error::bug("only a GGUF model is unpacked")),
         },
         Stage::Quantize(weights, from) => match hub {
-            Some(Hub::Gguf(gguf)) => warnings.extend(recipe::apply(gguf, weights, *from)?),
+            Some(Hub::Gguf(gguf)) => {
+                let (rows, warning) = recipe::apply(gguf, weights, *from)?;
+                *chosen = Some(rows);
+                warnings.extend(warning);
+            }
             _ => return Err(Error::bug("only a GGUF model gets block types")),
         },
         Stage::Cast(dtype) => {

@@ -19,6 +19,9 @@ pub struct BlockDef {
     pub block_bytes: usize,
     /// What `encode` does with the importance of columns.
     pub importance: Importance,
+    /// Whether encoding takes much longer than hashing what is encoded, so that encoded tensors are
+    /// worth finding again in a later build.
+    pub slow: bool,
     /// Encodes whole rows of `columns` elements each. `importance`, where given, has one finite
     /// weight ≥ 0 per column; without it every 256 elements are encoded for themselves, whatever
     /// `columns` is. The lengths fit each other; values are finite.

@@ -132,6 +132,7 @@ pub(super) static DEF: BlockDef = BlockDef {
     block_len: BLOCK,
     block_bytes: BYTES,
     importance: Importance::Required,
+    slow: true,
     encode,
     decode,
 };

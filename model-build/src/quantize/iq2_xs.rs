@@ -67,6 +67,7 @@ pub(super) static DEF: BlockDef = BlockDef {
     block_len: BLOCK,
     block_bytes: BYTES,
     importance: Importance::Required,
+    slow: true,
     encode: lattice::encode::<Iq2Xs, BYTES>,
     decode,
 };

@@ -169,6 +169,7 @@ pub(super) static DEF: BlockDef = BlockDef {
     block_len: BLOCK,
     block_bytes: BYTES,
     importance: Importance::Required,
+    slow: true,
     encode: lattice::encode::<Iq2Xxs, BYTES>,
     decode,
 };

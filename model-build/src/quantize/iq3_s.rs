@@ -76,6 +76,7 @@ pub(super) static DEF: BlockDef = BlockDef {
     block_len: BLOCK,
     block_bytes: BYTES,
     importance: Importance::Optional,
+    slow: true,
     encode: lattice::encode::<Iq3S, BYTES>,
     decode,
 };

@@ -75,6 +75,7 @@ pub(super) static DEF: BlockDef = BlockDef {
     block_len: SUB,
     block_bytes: BYTES,
     importance: Importance::Optional,
+    slow: true,
     encode,
     decode,
 };

@@ -93,6 +93,7 @@ pub(super) static DEF: BlockDef = BlockDef {
     block_len: LEN,
     block_bytes: BYTES,
     importance: Importance::Ignored,
+    slow: true,
     encode,
     decode,
 };

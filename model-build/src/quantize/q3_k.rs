@@ -199,6 +199,7 @@ pub(super) static DEF: BlockDef = BlockDef {
     block_len: LEN,
     block_bytes: BYTES,
     importance: Importance::Optional,
+    slow: true,
     encode: |kernel, rows, importance, _, out| encode::<Q3K>(kernel, rows, importance, out),
     decode: decode::<Q3K>,
 };

@@ -21,6 +21,7 @@ pub(super) static DEF: BlockDef = BlockDef {
     block_len: LEN,
     block_bytes: GRID.block_bytes(),
     importance: Importance::Optional,
+    slow: false,
     encode,
     decode,
 };

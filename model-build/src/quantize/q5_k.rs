@@ -73,6 +73,7 @@ pub(super) static DEF: BlockDef = BlockDef {
     block_len: LEN,
     block_bytes: BYTES,
     importance: Importance::Optional,
+    slow: true,
     encode: |kernel, rows, importance, _, out| encode::<Q5K>(kernel, rows, importance, out),
     decode: decode::<Q5K>,
 };

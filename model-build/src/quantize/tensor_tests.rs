@@ -32,6 +32,7 @@ static SHOWN: BlockDef = BlockDef {
     block_len: 2,
     block_bytes: 9,
     importance: Importance::Optional,
+    slow: true,
     encode: show,
     decode: hide,
 };

@@ -94,13 +94,18 @@ pub enum From {
 }
 
 /// Gives every tensor its type, and says so in the key/values. Nothing is encoded before it is read.
-/// What comes back is a warning for who made the wish.
+/// What comes back are the rows of what was decided, and a warning for who made the wish.
 ///
 /// # Errors
 /// As [`choose`], [`within_budget`] and [`Importance`]; names the tensor.
-pub fn apply(gguf: &mut Gguf, weights: &BlockWeights, from: From) -> Result<Option<String>> {
+pub fn apply(
+    gguf: &mut Gguf,
+    weights: &BlockWeights,
+    from: From,
+) -> Result<(Report, Option<String>)> {
     let importance = weights.importance.as_deref().map(read_importance).transpose()?;
     let (choices, warning) = choices(gguf, weights, from, importance.as_ref())?;
+    let rows = report(gguf, &choices)?;
     let file_type = match weights.goal {
         Goal::FileType(file_type) => Some(file_type),
         Goal::Size(_) | Goal::Bpw(_) => None,
@@ -136,21 +141,7 @@ pub fn apply(gguf: &mut Gguf, weights: &BlockWeights, from: From) -> Result<Opti
             gguf.set(&key, value);
         }
     }
-    Ok(warning)
-}
-
-/// What [`apply`] would do, as rows, and its warning.
-///
-/// # Errors
-/// As [`apply`].
-pub fn preview(
-    gguf: &Gguf,
-    weights: &BlockWeights,
-    from: From,
-) -> Result<(Report, Option<String>)> {
-    let importance = weights.importance.as_deref().map(read_importance).transpose()?;
-    let (choices, warning) = choices(gguf, weights, from, importance.as_ref())?;
-    Ok((report(gguf, &choices)?, warning))
+    Ok((rows, warning))
 }
 
 /// The rows of a model whose tensors stay as they are.

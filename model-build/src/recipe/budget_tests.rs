@@ -11,6 +11,7 @@ const fn toy<const BITS: u8>(name: &'static str, importance: Use) -> BlockDef {
         name,
         ggml_id: 1000 + BITS as u32,
         revision: 1,
+        slow: true,
         block_len: 8,
         block_bytes: 4 + BITS as usize,
         importance,

@@ -132,6 +132,7 @@ const fn def(name: &'static str, importance: Use) -> BlockDef {
         name,
         ggml_id: 1000,
         revision: 1,
+        slow: true,
         block_len: 2,
         block_bytes: 1,
         importance,

@@ -14,7 +14,7 @@ mod rules;
 mod size;
 mod tensor_type;
 
-pub use apply::{BlockWeights, From, Goal, REVISION, apply, preview, read_importance, unchanged};
+pub use apply::{BlockWeights, From, Goal, REVISION, apply, read_importance, unchanged};
 pub use budget::{
     BudgetOptions, Budgeted, FAST_LADDER, FULL_LADDER, Target, ladder, within_budget,
 };
