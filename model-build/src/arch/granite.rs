@@ -2,10 +2,10 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::decoder::{Common, Sizes, common};
-use super::gguf::{GgufDef, Keys, Table};
+use super::ArchDef;
+use super::decoder::{Common, common};
+use super::gguf::{GgufDef, Keys};
 use super::llama::{self, heads_of};
-use super::{ArchDef, Config};
 use crate::error::Result;
 use crate::tokenizer::Kind;
 
@@ -31,12 +31,6 @@ fn keys(keys: &mut Keys<'_>) -> Result<()> {
     Ok(())
 }
 
-fn tensors(config: &Config<'_>, table: &mut Table) -> Result<()> {
-    llama::divisors(config, table)?;
-    llama::layers(&Sizes::of(config)?, table);
-    Ok(())
-}
-
 static GGUF: GgufDef = GgufDef {
     name: "granite",
     revision: 1,
@@ -46,7 +40,7 @@ static GGUF: GgufDef = GgufDef {
     aliases: &[],
     vocabulary: &[Kind::SentencePiece, Kind::Bpe],
     keys,
-    tensors,
+    tensors: llama::tensors,
 };
 
 /// Granite: LLaMA with four scales.

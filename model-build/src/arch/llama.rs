@@ -70,7 +70,8 @@ pub(super) fn layers(sizes: &Sizes, table: &mut Table) {
     }
 }
 
-fn tensors(config: &Config<'_>, table: &mut Table) -> Result<()> {
+/// The tensors of LLaMA and of what has its layout.
+pub(super) fn tensors(config: &Config<'_>, table: &mut Table) -> Result<()> {
     divisors(config, table)?;
     layers(&Sizes::of(config)?, table);
     Ok(())

@@ -2,10 +2,10 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::decoder::{Sizes, common};
-use super::gguf::{GgufDef, Keys, Table};
+use super::ArchDef;
+use super::decoder::common;
+use super::gguf::{GgufDef, Keys};
 use super::llama::{self, head_of, heads_of};
-use super::{ArchDef, Config};
 use crate::error::Result;
 use crate::tokenizer::Kind;
 
@@ -28,12 +28,6 @@ fn keys(keys: &mut Keys<'_>) -> Result<()> {
     llama::rest(keys)
 }
 
-fn tensors(config: &Config<'_>, table: &mut Table) -> Result<()> {
-    llama::divisors(config, table)?;
-    llama::layers(&Sizes::of(config)?, table);
-    Ok(())
-}
-
 static GGUF: GgufDef = GgufDef {
     name: "llama",
     revision: 1,
@@ -43,7 +37,7 @@ static GGUF: GgufDef = GgufDef {
     aliases: &[],
     vocabulary: &[Kind::SentencePiece, Kind::Bpe],
     keys,
-    tensors,
+    tensors: llama::tensors,
 };
 
 /// Mistral: LLaMA in GGUF files, without a sliding window.

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::config::refused;
-use super::decoder::{Sizes, common};
-use super::gguf::{GgufDef, Keys, Table};
+use super::decoder::common;
+use super::gguf::{GgufDef, Keys};
 use super::llama::{self, heads_of};
 use super::{ArchDef, Config};
 use crate::error::Result;
@@ -57,12 +57,6 @@ fn keys(keys: &mut Keys<'_>) -> Result<()> {
     Ok(())
 }
 
-fn tensors(config: &Config<'_>, table: &mut Table) -> Result<()> {
-    llama::divisors(config, table)?;
-    llama::layers(&Sizes::of(config)?, table);
-    Ok(())
-}
-
 static GGUF: GgufDef = GgufDef {
     name: "smollm3",
     revision: 1,
@@ -72,7 +66,7 @@ static GGUF: GgufDef = GgufDef {
     aliases: &[],
     vocabulary: &[Kind::SentencePiece, Kind::Bpe],
     keys,
-    tensors,
+    tensors: llama::tensors,
 };
 
 /// SmolLM3: LLaMA of which every fourth layer does not rotate.
