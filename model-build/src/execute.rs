@@ -15,6 +15,7 @@ use crate::manifest::{Manifest, Runner, Verify};
 use crate::plan::{Job, Plan, Recipe, Sources, VerifyStep};
 use crate::record::{Info, Record, RecordFile};
 use crate::reuse::{self, Earlier};
+use crate::run::{self, Files, RunnerChoice};
 use crate::verify::{self, Measured};
 use crate::{fsx, look};
 
@@ -378,9 +379,9 @@ impl Engine<'_> {
     }
 
     /// What would run graphs; opens the library it comes from only when that is not the file it was.
-    fn runner_identity(&self, choice: verify::RunnerChoice) -> Result<String> {
-        let find = || verify::runner_identity(choice);
-        match verify::runner_library(choice) {
+    fn runner_identity(&self, choice: RunnerChoice) -> Result<String> {
+        let find = || run::identity(choice);
+        match run::library(choice) {
             Some(library) => self.store.remembered("runner", &library, find),
             None => find(),
         }
@@ -476,16 +477,16 @@ pub fn measure(
         Some(path) => verify::InputSpec::File(path.clone()),
         None => verify::InputSpec::Synthetic { samples: spec.samples, seed: spec.seed },
     };
-    let files = |list: &[(String, PathBuf)]| verify::Files { files: list.to_vec() };
+    let files = |list: &[(String, PathBuf)]| Files { files: list.to_vec() };
     verify::measure(runner(spec.runner), &files(reference), &files(artifact), &inputs)
 }
 
 /// The runner a manifest names, as the accuracy check knows it.
-pub fn runner(runner: Runner) -> verify::RunnerChoice {
+pub fn runner(runner: Runner) -> RunnerChoice {
     match runner {
-        Runner::Auto => verify::RunnerChoice::Auto,
-        Runner::OnnxRuntime => verify::RunnerChoice::OnnxRuntime,
-        Runner::Rten => verify::RunnerChoice::Rten,
+        Runner::Auto => RunnerChoice::Auto,
+        Runner::OnnxRuntime => RunnerChoice::OnnxRuntime,
+        Runner::Rten => RunnerChoice::Rten,
     }
 }
 

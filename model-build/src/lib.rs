@@ -42,6 +42,8 @@ pub mod record;
 #[cfg(feature = "engine")]
 pub mod reuse;
 #[cfg(feature = "engine")]
+pub mod run;
+#[cfg(feature = "engine")]
 pub mod source;
 #[cfg(feature = "engine")]
 pub mod tokenizer;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use model_build::arch::{self, LowerOptions};
 use model_build::format::{self, onnx};
 use model_build::hub::{DType, Graph, Hub, Tensor, Type};
-use model_build::pass::{self, Params, PassDef};
+use model_build::pass::{self, Observed, Params, PassDef};
 use model_build_tests::arrays::{self, Arrays, Data, cosine, max_abs_diff};
 use model_build_tests::onnxruntime::{self, Level, OnnxRuntime};
 use model_build_tests::rten;
@@ -18,7 +18,7 @@ fn fixture(path: &str) -> PathBuf {
 
 fn run(def: &PassDef, graph: &Graph, params: &Params) -> Graph {
     let mut out = graph.clone();
-    (def.run)(&mut out, params).unwrap();
+    (def.run)(&mut out, params, &Observed::default()).unwrap();
     out
 }
 

@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 use model_build::arch::{self, LowerOptions};
 use model_build::format::{self, WriteOptions};
 use model_build::hub::{Graph, Hub, write_blob};
-use model_build::pass::{DYNAMIC_INT8, Params};
+use model_build::pass::{DYNAMIC_INT8, Observed, Params};
 use model_build_tests::arrays::{self, Array, Arrays, Data};
 use model_build_tests::onnxruntime::{self, Level};
 use model_build_tests::rten;
@@ -69,7 +69,7 @@ static ARTIFACTS: LazyLock<Artifacts> = LazyLock::new(|| {
     let fp32 = write(&graph, "fp32.onnx");
     let quantized = |params: &Params, name: &str| {
         let mut graph = graph.clone();
-        (DYNAMIC_INT8.run)(&mut graph, params).unwrap();
+        (DYNAMIC_INT8.run)(&mut graph, params, &Observed::default()).unwrap();
         write(&graph, name)
     };
     let int8 = quantized(&Params::default(), "int8.onnx");

@@ -19,6 +19,7 @@ const LAYERS: &[&[&str]] = &[
     &["recipe"],
     &["arch"],
     &["pass"],
+    &["run"],
     &["verify"],
     &["embed"],
     &["cache"],
@@ -34,7 +35,7 @@ const LAYERS: &[&[&str]] = &[
 const LISTED: &[&str] = &["arch", "format", "op", "pass", "quantize"];
 
 /// Where `unsafe` may stand.
-const UNSAFE: &[&str] = &["fsx.rs", "quantize/simd/", "embed/", "verify/onnxruntime.rs"];
+const UNSAFE: &[&str] = &["fsx.rs", "quantize/simd/", "embed/", "run/onnxruntime.rs"];
 
 const LONGEST: usize = 600;
 

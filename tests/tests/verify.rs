@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use model_build::arch::{self, LowerOptions};
 use model_build::format;
 use model_build::hub::{Graph, Hub};
-use model_build::pass::{self, Params};
-use model_build::verify::{Bounds, Files, InputSpec, Measured, RunnerChoice, check, measure};
+use model_build::pass::{self, Observed, Params};
+use model_build::run::{Files, RunnerChoice};
+use model_build::verify::{Bounds, InputSpec, Measured, check, measure};
 
 const CASES: &[&str] = &[
     "bert-model",
@@ -43,7 +44,7 @@ fn changed(graph: &Graph, how: &str) -> Graph {
         "int8" => (&pass::DYNAMIC_INT8, Params::default()),
         _ => (&pass::HALF, Params::new([("dtype", if how == "fp16" { "f16" } else { "bf16" })])),
     };
-    (pass.run)(&mut graph, &params).unwrap();
+    (pass.run)(&mut graph, &params, &Observed::default()).unwrap();
     graph
 }
 

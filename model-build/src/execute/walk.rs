@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::format::{self, WriteOptions};
 use crate::hub::{Blob, Checkpoint, DType, Graph, Hub, Meta};
+use crate::pass::Observed;
 use crate::plan::{Recipe, Stage};
 use crate::record::{Info, Port};
 use crate::{arch, quantize, recipe};
@@ -40,6 +41,8 @@ pub(super) struct Walk {
     pub(super) laid_out: Option<(Vec<Blob>, Info)>,
     /// A checkpoint that was packed, and the key/values it got.
     packed: Option<(Checkpoint, Vec<(String, Meta)>)>,
+    /// What was seen of the graph on calibration data.
+    observed: Observed,
     /// The types that a recipe chose.
     pub(super) chosen: Option<recipe::Report>,
     /// What who declared the artifact should know.
@@ -69,7 +72,7 @@ pub(super) fn apply(
     recipe: &Recipe,
     metadata: &[(String, String)],
 ) -> Result<()> {
-    let Walk { hub, laid_out, packed, chosen, warnings } = walk;
+    let Walk { hub, laid_out, packed, observed, chosen, warnings } = walk;
     match stage {
         Stage::Read(format, state_dict) => {
             *hub = Some(format::read(format, &recipe.source, state_dict.as_deref())?);
@@ -123,7 +126,7 @@ pub(super) fn apply(
                 .hint(format!("set `opset-version = {found}` or leave it out")));
             }
         }
-        Stage::Pass(pass, params) => (pass.run)(graph(hub)?, params)?,
+        Stage::Pass(pass, params) => (pass.run)(graph(hub)?, params, observed)?,
         Stage::Write(format, most) => {
             let write = format.write.ok_or_else(|| Error::bug("a format without a writer"))?;
             let Some(hub) = hub else { return Err(Error::bug("a write before the read")) };

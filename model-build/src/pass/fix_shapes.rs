@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Params, PassDef};
+use super::{Observed, Params, PassDef};
 use crate::error::{Error, Result};
 use crate::hub::{Body, Dim, Edit, Graph, NodeId, Type};
 use crate::op;
@@ -28,7 +28,7 @@ pub static FIX_SHAPES: PassDef = PassDef {
     run,
 };
 
-fn run(graph: &mut Graph, params: &Params) -> Result<()> {
+fn run(graph: &mut Graph, params: &Params, _: &Observed) -> Result<()> {
     let axes = input_axes(&graph.body);
     let mut lengths = BTreeMap::new();
     for (name, length) in &params.0 {
@@ -139,11 +139,11 @@ mod tests {
     fn a_fixed_axis_is_fixed_wherever_its_name_stands() {
         let mut g = graph();
         assert_eq!(ty(&g, "y"), "f32[batch*sequence, 4]");
-        run(&mut g, &Params::new([("batch", "3")])).unwrap();
+        run(&mut g, &Params::new([("batch", "3")]), &Observed::default()).unwrap();
         assert_eq!(ty(&g, "x"), "f32[3, sequence, 4]");
         assert_eq!(ty(&g, "y"), "f32[3*sequence, 4]");
         assert_eq!(ty(&g, "z"), "f32[sequence + 6]");
-        run(&mut g, &Params::new([("sequence", "5")])).unwrap();
+        run(&mut g, &Params::new([("sequence", "5")]), &Observed::default()).unwrap();
         assert_eq!(ty(&g, "y"), "f32[15, 4]");
         assert_eq!(ty(&g, "z"), "f32[11]");
     }
@@ -152,15 +152,19 @@ mod tests {
     fn an_axis_that_is_to_stay_dynamic_stays_and_must_be_there() {
         let mut g = graph();
         let dynamic = |name: &str| Params::new([(name, "dynamic")]);
-        run(&mut g, &dynamic("batch")).unwrap();
+        run(&mut g, &dynamic("batch"), &Observed::default()).unwrap();
         let x = g.body.find("x").unwrap();
         assert_eq!(g.body.tensor_type(x).unwrap().1.unwrap()[0], Dim::symbol("batch"));
-        assert_eq!(run(&mut g, &dynamic("time")).unwrap_err().kind(), ErrorKind::Manifest);
+        assert_eq!(
+            run(&mut g, &dynamic("time"), &Observed::default()).unwrap_err().kind(),
+            ErrorKind::Manifest
+        );
     }
 
     #[test]
     fn a_misspelt_axis_is_an_error_that_lists_the_axes() {
-        let error = run(&mut graph(), &Params::new([("sequense", "5")])).unwrap_err();
+        let error =
+            run(&mut graph(), &Params::new([("sequense", "5")]), &Observed::default()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Manifest);
         assert_eq!(
             error.report(),

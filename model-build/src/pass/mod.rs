@@ -3,11 +3,13 @@
 mod dynamic_int8;
 mod fix_shapes;
 mod half;
+mod observed;
 mod read;
 
 pub use dynamic_int8::DYNAMIC_INT8;
 pub use fix_shapes::FIX_SHAPES;
 pub use half::HALF;
+pub use observed::{Observed, Range};
 
 use std::collections::BTreeMap;
 
@@ -25,8 +27,8 @@ pub struct PassDef {
     pub about: &'static str,
     /// Bumped when its result changes.
     pub revision: u32,
-    /// Changes the graph; `params` are what the manifest says, in canonical form.
-    pub run: fn(&mut Graph, &Params) -> Result<()>,
+    /// Changes the graph; the parameters are what the manifest says, in canonical form.
+    pub run: fn(&mut Graph, &Params, &Observed) -> Result<()>,
 }
 
 impl std::fmt::Debug for PassDef {

@@ -9,6 +9,7 @@ use super::synthetic::Recipe;
 use crate::error::{Error, Result, nearest};
 use crate::fsx;
 use crate::hub::{DType, Dim, Graph, Tensor};
+use crate::run::converted;
 
 /// Where inputs come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,7 +181,7 @@ fn show(dtype: DType, dims: &[Dim]) -> String {
     format!("{dtype}[{}]", dims.join(", "))
 }
 
-pub(super) fn read(path: &Path) -> Result<BTreeMap<String, Tensor>> {
+pub(crate) fn read(path: &Path) -> Result<BTreeMap<String, Tensor>> {
     let bytes = fsx::map(path)?;
     let malformed = |e: safetensors::SafeTensorError| {
         Error::malformed(format!("no valid safetensors file: {e}")).file(path)
@@ -267,45 +268,6 @@ fn fit(ports: &[Port], tensors: &BTreeMap<String, Tensor>) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// The same numbers in another element type: floats are rounded, integers must fit.
-pub(super) fn converted(tensor: &Tensor, to: DType) -> Result<Tensor> {
-    let cannot = || {
-        Error::unsupported(format!(
-            "the reference takes {} where the artifact takes {to}, and `verify` cannot convert between them",
-            tensor.dtype()
-        ))
-    };
-    let shape = tensor.shape().to_vec();
-    let bytes: Vec<u8> = match (tensor.dtype(), to) {
-        (from, to) if from == to => return Ok(tensor.clone()),
-        (
-            DType::F32 | DType::F16 | DType::BF16,
-            DType::F32 | DType::F16 | DType::BF16 | DType::F64,
-        ) => {
-            let values = tensor.to_f32()?.into_iter();
-            match to {
-                DType::F64 => values.flat_map(|v| f64::from(v).to_le_bytes()).collect(),
-                DType::F16 => values.flat_map(|v| half::f16::from_f32(v).to_le_bytes()).collect(),
-                DType::BF16 => values.flat_map(|v| half::bf16::from_f32(v).to_le_bytes()).collect(),
-                _ => values.flat_map(f32::to_le_bytes).collect(),
-            }
-        }
-        (DType::I64 | DType::I32, DType::I64 | DType::I32) => {
-            let mut out = Vec::new();
-            for v in tensor.to_i64()?.iter() {
-                if to == DType::I64 {
-                    out.extend(v.to_le_bytes());
-                } else {
-                    out.extend(i32::try_from(*v).map_err(|_| cannot())?.to_le_bytes());
-                }
-            }
-            out
-        }
-        _ => return Err(cannot()),
-    };
-    Tensor::new(to, shape, bytes.into())
 }
 
 #[cfg(test)]

@@ -290,7 +290,7 @@ fn coordinates(flat: usize, shape: &[u64]) -> Vec<u64> {
 }
 
 /// The elements as `f64`: exact for every type but 64-bit integers beyond 2^53.
-pub(super) fn values(name: &str, tensor: &Tensor) -> Result<Vec<f64>> {
+pub(crate) fn values(name: &str, tensor: &Tensor) -> Result<Vec<f64>> {
     let bytes = tensor.bytes()?;
     macro_rules! all {
         ($ty:ty) => {

@@ -1,48 +1,23 @@
 //! Accuracy checks: run the reference and the artifact on the same inputs, compare, hold bounds.
 //!
-//! Both are ONNX models. The runner is ONNX Runtime, found at run time, or the embedded one, which
-//! refuses graphs it has not been checked on. The outcome ([`Measured`]) says what ran them, how,
+//! Both are ONNX models. The outcome ([`Measured`]) says what ran them, how,
 //! and on what inputs.
 
 mod gate;
-mod inputs;
-mod metrics;
-#[cfg(any(feature = "rten", feature = "ort"))]
-mod narrow;
-#[cfg(feature = "ort")]
-mod onnxruntime;
+pub(crate) mod inputs;
+pub(crate) mod metrics;
 mod random;
-#[cfg(feature = "rten")]
-mod rten;
-#[cfg(feature = "rten")]
-mod rten_gate;
-mod runner;
-#[cfg(feature = "rten")]
-mod saturation;
 mod synthetic;
 
 pub use gate::{Bounds, check};
 pub use inputs::InputSpec;
 pub use metrics::{Comparison, Measured, NonFinite, OutputMetrics};
-pub use runner::{Files, RunnerChoice};
 
 use crate::error::{Error, Result};
+use crate::run::{self, Files, Model, RunnerChoice, Setup};
 
 /// Bumped when the numbers of [`measure`] change for the same files, inputs and runner.
 pub const REVISION: u32 = 1;
-
-/// The file that [`runner_identity`] would open for a choice, where there is one and its place is
-/// known without asking the system's loader: as long as it is the same file, so is the identity.
-pub fn runner_library(choice: RunnerChoice) -> Option<std::path::PathBuf> {
-    runner::library(choice)
-}
-
-/// What would run the graphs: name, version and optimization level, for a cache key. Opens the
-/// library of ONNX Runtime (a few milliseconds) when the choice comes to it, and no model.
-pub fn runner_identity(choice: RunnerChoice) -> Result<String> {
-    let runner = runner::choose(choice)?;
-    Ok(format!("{}, {}", runner.name(), runner.level()))
-}
 
 /// Runs the reference and the artifact on the same inputs and compares their outputs by name.
 ///
@@ -55,11 +30,12 @@ pub fn measure(
     artifact: &Files,
     inputs: &InputSpec,
 ) -> Result<Measured> {
-    let runner = runner::choose(choice)?;
+    let runner = run::choose(choice)?;
+    let setup = Setup::default();
     let in_reference = |e: Error| e.item("the reference graph");
     let in_artifact = |e: Error| e.item("the artifact");
-    let reference = runner::Model::open(reference).map_err(in_reference)?;
-    let artifact = runner::Model::open(artifact).map_err(in_artifact)?;
+    let reference = Model::open(reference).map_err(in_reference)?;
+    let artifact = Model::open(artifact).map_err(in_artifact)?;
     let wanted: Vec<String> = names(&reference.graph.body);
     let given = names(&artifact.graph.body);
     if let Some(missing) = wanted.iter().find(|name| !given.contains(name)) {
@@ -68,8 +44,8 @@ pub fn measure(
     }
     let inputs = inputs::Inputs::prepare(inputs, &reference.graph, &artifact.graph)?;
     let (a, b) = rayon::join(
-        || runner.load(&reference).map_err(in_reference),
-        || runner.load(&artifact).map_err(in_artifact),
+        || runner.load(&reference, &setup).map_err(in_reference),
+        || runner.load(&artifact, &setup).map_err(in_artifact),
     );
     let (mut a, mut b) = (a?, b?);
     let mut totals: Vec<Option<Comparison>> = wanted.iter().map(|_| None).collect();
@@ -91,7 +67,7 @@ pub fn measure(
             }
         }
     }
-    let mut level = runner.level();
+    let mut level = runner.level(&setup);
     for (which, note) in [("reference", a.note()), ("artifact", b.note())] {
         if let Some(note) = note {
             level = format!("{level}; {which}: {note}");

@@ -14,10 +14,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::inputs::{Port, converted};
+use super::inputs::Port;
 use super::random::Random;
 use crate::error::{Error, Result};
 use crate::hub::{AttrValue, Body, DType, Dim, Graph, Node, Tensor, ValueId};
+use crate::run::converted;
 
 /// Most elements of one input: 1 GiB of `f32`.
 const MOST: u64 = 1 << 28;

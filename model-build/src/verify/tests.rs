@@ -5,11 +5,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::runner::{Model, choose};
 use super::*;
 use crate::ErrorKind;
 use crate::fsx;
 use crate::hub::Tensor;
+use crate::run::{Model, Setup, choose, identity};
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/verify")).join(name)
@@ -64,7 +64,7 @@ fn the_numbers_are_those_of_numpy() {
 
 fn run_once(choice: RunnerChoice, files: &Files, feed: &BTreeMap<String, Tensor>) -> Vec<f32> {
     let runner = choose(choice).unwrap();
-    let mut session = runner.load(&Model::open(files).unwrap()).unwrap();
+    let mut session = runner.load(&Model::open(files).unwrap(), &Setup::default()).unwrap();
     session.run(feed).unwrap()["y"].to_f32().unwrap()
 }
 
@@ -99,10 +99,7 @@ fn a_check_says_what_ran_and_on_what() {
         let m = measure(choice, &mlp("f32"), &mlp("bf16"), &inputs).unwrap();
         assert_eq!(m.samples, 1);
         assert_eq!(m.inputs, "the inputs of `mlp-inputs.safetensors`");
-        assert_eq!(
-            runner_identity(choice).unwrap(),
-            format!("{}, all graph optimizations", m.runner)
-        );
+        assert_eq!(identity(choice).unwrap(), format!("{}, all graph optimizations", m.runner));
         assert!(m.level.contains("artifact: "), "{}", m.level);
         let out = &m.outputs[0];
         assert!(out.cosine > 0.9999 && out.cosine < 1.0 && out.max_abs > 1e-4, "{out:?}");
@@ -194,7 +191,7 @@ fn outputs_and_inputs_are_matched_by_name() {
 #[test]
 #[cfg(not(any(feature = "rten", feature = "ort")))]
 fn without_runners_the_error_names_the_feature() {
-    let e = runner_identity(RunnerChoice::Rten).unwrap_err();
+    let e = identity(RunnerChoice::Rten).unwrap_err();
     assert_eq!(e.kind(), ErrorKind::Unsupported);
     assert!(e.report().contains("features = [\"rten\"]"), "{e:?}");
 }
@@ -216,7 +213,8 @@ fn an_output_that_is_an_input_keeps_its_numbers() {
     let feed = BTreeMap::from([("x".to_owned(), fed)]);
     for choice in runners() {
         let runner = choose(choice).unwrap();
-        let mut session = runner.load(&Model::open(&Files::single(&path)).unwrap()).unwrap();
+        let mut session =
+            runner.load(&Model::open(&Files::single(&path)).unwrap(), &Setup::default()).unwrap();
         for _ in 0..20 {
             let got = session.run(&feed).unwrap();
             assert_eq!(got["x"].to_f32().unwrap(), values, "{choice:?}");
@@ -244,7 +242,8 @@ fn onnx_runtime_gives_through_this_runner_what_it_gives_in_python() {
             of.filter_map(|(k, t)| Some((k.strip_prefix(&prefix)?.to_owned(), t.clone()))).collect()
         };
         fsx::write_atomic(&file, &model.bytes().unwrap()).unwrap();
-        let mut session = runner.load(&Model::open(&Files::single(&file)).unwrap()).unwrap();
+        let mut session =
+            runner.load(&Model::open(&Files::single(&file)).unwrap(), &Setup::default()).unwrap();
         let got = session.run(&side("in")).unwrap_or_else(|e| panic!("{name}: {e:?}"));
         for (output, want) in side("out") {
             let m = Comparison::of(&output, 0, &want, &got[&output]).unwrap().finish();

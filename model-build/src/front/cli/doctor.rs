@@ -9,7 +9,7 @@ use super::report::{BAD, GOOD, NOTE};
 use super::text::{count, size, table};
 use crate::env;
 use crate::error::{Error, ErrorKind, Result};
-use crate::verify::{self, RunnerChoice};
+use crate::run::{self, RunnerChoice};
 
 /// What was found out about one thing.
 struct Finding {
@@ -162,7 +162,7 @@ fn cache(context: &Context) -> Finding {
 fn onnxruntime() -> Finding {
     const WHAT: &str = "ONNX Runtime";
     let named = env::path("ORT_DYLIB_PATH");
-    match verify::runner_identity(RunnerChoice::OnnxRuntime) {
+    match run::identity(RunnerChoice::OnnxRuntime) {
         Ok(identity) => Finding::new(WHAT, State::Ok, identity, ""),
         Err(error) => {
             let advice = error.hints().join("; ");
@@ -179,7 +179,7 @@ fn onnxruntime() -> Finding {
 }
 
 fn rten() -> Finding {
-    match verify::runner_identity(RunnerChoice::Rten) {
+    match run::identity(RunnerChoice::Rten) {
         Ok(identity) => Finding::new("rten", State::Ok, identity, ""),
         Err(error) => {
             Finding::new("rten", State::Note, error.to_string(), &error.hints().join("; "))

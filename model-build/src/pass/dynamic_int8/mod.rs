@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use self::activation::{Activation, Activations, Granularity};
 use self::weight::{Channel, Range, quantize, sums};
-use super::{Params, PassDef};
+use super::{Observed, Params, PassDef};
 use crate::error::{Error, Result};
 use crate::hub::{AttrValue, DType, Edit, Graph, Node, NodeId, Tensor, ValueId};
 use crate::op::{self, Gemm, MatMul, View};
@@ -71,7 +71,7 @@ enum Site {
     LookUp { ids: ValueId, output: ValueId },
 }
 
-fn run(graph: &mut Graph, params: &Params) -> Result<()> {
+fn run(graph: &mut Graph, params: &Params, _: &Observed) -> Result<()> {
     let range = match params.get("range") {
         None | Some("portable") => Range::Portable,
         Some("full") => Range::Full,
@@ -388,7 +388,7 @@ mod tests {
             .iter()
             .map(|id| g.body.value(*id).ty.as_ref().unwrap().to_string())
             .collect();
-        run(&mut g, &Params::new([("activations", "tensor")])).unwrap();
+        run(&mut g, &Params::new([("activations", "tensor")]), &Observed::default()).unwrap();
         assert_eq!(count(&g, "DynamicQuantizeLinear"), 2, "of x and of the product");
         assert_eq!(count(&g, "MatMulInteger"), 3);
         assert_eq!(count(&g, "Transpose"), 1);
@@ -424,7 +424,7 @@ mod tests {
         for opset in [17, 18] {
             let mut g = graph(20_000);
             g.opsets.insert(String::new(), opset);
-            run(&mut g, &Params::default()).unwrap();
+            run(&mut g, &Params::default(), &Observed::default()).unwrap();
             assert_eq!(count(&g, "Round"), 2, "of x and of the product");
             assert_eq!(count(&g, "MatMulInteger"), 3);
             assert_eq!(count(&g, "DynamicQuantizeLinear"), 0);
@@ -443,7 +443,7 @@ mod tests {
         let gemm = g.body.nodes().find(|(_, n)| n.name == "gemm").unwrap();
         let (id, node) = (gemm.0, gemm.1.clone().with("beta", AttrValue::Float(0.5)));
         g.edit().replace(id, node);
-        run(&mut g, &Params::default()).unwrap();
+        run(&mut g, &Params::default(), &Observed::default()).unwrap();
         assert_eq!((count(&g, "Gather"), count(&g, "Gemm")), (1, 1));
         assert!(g.body.find("table").is_some(), "still looked up");
     }
@@ -456,7 +456,7 @@ mod tests {
         let mut e = g.edit();
         e.op("Relu", "y", &[x], &[]).unwrap();
         e.finish().unwrap();
-        let error = run(&mut g, &Params::default()).unwrap_err();
+        let error = run(&mut g, &Params::default(), &Observed::default()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
     }
 
@@ -464,7 +464,7 @@ mod tests {
     fn an_operator_set_without_dynamic_quantization_is_an_error() {
         let mut g = graph(10);
         g.opsets.insert(String::new(), 10);
-        let error = run(&mut g, &Params::default()).unwrap_err();
+        let error = run(&mut g, &Params::default(), &Observed::default()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
     }
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use self::constant::{Fate, fate};
 use self::weight::Half;
-use super::{Params, PassDef};
+use super::{Observed, Params, PassDef};
 use crate::error::{Error, Result};
 use crate::hub::{AttrValue, Body, DType, Edit, Graph, Node, NodeId, Tensor, Type, Use, ValueId};
 use crate::op::{self, Constant};
@@ -62,7 +62,7 @@ enum Class {
     Full,
 }
 
-fn run(graph: &mut Graph, params: &Params) -> Result<()> {
+fn run(graph: &mut Graph, params: &Params, _: &Observed) -> Result<()> {
     let half = match params.get("dtype") {
         Some("f16") => Half::F16,
         Some("bf16") => Half::BF16,
@@ -479,7 +479,7 @@ mod tests {
     }
 
     fn f16(mut g: Graph) -> Vec<String> {
-        run(&mut g, &Params::new([("dtype", "f16")])).unwrap();
+        run(&mut g, &Params::new([("dtype", "f16")]), &Observed::default()).unwrap();
         let name = |id: &Option<ValueId>| g.body.value(id.unwrap()).name.clone();
         g.body
             .nodes()

@@ -11,13 +11,11 @@ use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{Session as OrtSession, SessionInputValue};
 use ort::value::{DynValue, Tensor as OrtTensor, TensorElementType, ValueType};
 
-use super::inputs::converted;
+use super::convert::converted;
 use super::narrow;
-use super::runner::{Model, Runner, Scratch, Session};
+use super::runner::{Model, Runner, Scratch, Session, Setup, write};
 use crate::error::{Error, Result};
-use crate::format::{WriteOptions, onnx};
-use crate::fsx::AtomicFile;
-use crate::hub::{DType, Graph, Tensor, write_blob};
+use crate::hub::{DType, Tensor};
 use crate::{env, fsx};
 
 /// The oldest ONNX Runtime that can be used is 1.`MINOR`.
@@ -203,28 +201,29 @@ impl Runner for OnnxRuntime {
     fn name(&self) -> String {
         format!("onnxruntime {}", self.version)
     }
-    fn level(&self) -> String {
-        "all graph optimizations".to_owned()
+    fn level(&self, setup: &Setup) -> String {
+        if setup.optimize { "all graph optimizations" } else { "no graph optimizations" }.to_owned()
     }
-    fn load(&self, model: &Model) -> Result<Box<dyn Session>> {
+    fn load(&self, model: &Model, setup: &Setup) -> Result<Box<dyn Session>> {
         let environment = self.environment()?;
         let emulated = narrow::dtypes(&model.graph)?.values().any(|d| *d == DType::BF16);
         let (scratch, path) = if emulated {
-            let (scratch, path) =
-                write(&narrow::widened(&model.graph, DType::BF16, true)?, &model.path)?;
+            let scratch = Scratch::beside(&model.path)?;
+            let (path, _) = write(&narrow::widened(&model.graph, DType::BF16, true)?, &scratch)?;
             (Some(scratch), path)
         } else {
             (None, model.path.clone())
         };
         // A fusion would skip the rounding between its parts.
-        let optimize =
-            if emulated { GraphOptimizationLevel::Disable } else { GraphOptimizationLevel::All };
+        let optimize = if emulated || !setup.optimize {
+            GraphOptimizationLevel::Disable
+        } else {
+            GraphOptimizationLevel::All
+        };
         let build = || -> ort::Result<OrtSession> {
-            // One thread per session: sums are split the same way on every machine. The two
-            // sessions of a check run side by side.
             OrtSession::builder(&environment)?
                 .with_optimization_level(optimize)?
-                .with_intra_threads(1)?
+                .with_intra_threads(setup.threads)?
                 .with_inter_threads(1)?
                 .with_deterministic_compute(true)?
                 .with_log_level(LogLevel::Error)?
@@ -234,27 +233,6 @@ impl Runner for OnnxRuntime {
         Ok(Box::new(Loaded { session, emulated, _scratch: scratch }))
     }
 }
-
-/// Writes a graph into a folder of its own beside `near`; gives the folder and the model's path.
-fn write(graph: &Graph, near: &Path) -> Result<(Scratch, PathBuf)> {
-    let scratch = Scratch::beside(near)?;
-    let options = WriteOptions { file_name: "model.onnx".to_owned(), ..WriteOptions::default() };
-    let blobs = onnx::layout(graph, &options, EXTERNAL_ABOVE)?;
-    let mut main = None;
-    for blob in &blobs {
-        let path = scratch.place(&blob.name)?;
-        let mut file = AtomicFile::create(&path)?;
-        write_blob(&blob.segments, &mut file, &mut |_| {})?;
-        file.commit(false)?;
-        main.get_or_insert(path);
-    }
-    let main = main.ok_or_else(|| Error::bug("a model laid out in no file"))?;
-    Ok((scratch, main))
-}
-
-/// A model above this many bytes is handed over with its weights in a second file: one protobuf
-/// message ends at 2 GB.
-const EXTERNAL_ABOVE: u64 = 1 << 30;
 
 struct Loaded {
     session: OrtSession,

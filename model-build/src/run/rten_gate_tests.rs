@@ -6,11 +6,11 @@ use super::*;
 use crate::ErrorKind;
 use crate::format::onnx;
 use crate::hub::Tensor;
+use crate::run::narrow;
+use crate::run::rten::Loaded;
+use crate::run::saturation;
+use crate::run::{Files, Model, Session};
 use crate::verify::inputs;
-use crate::verify::narrow;
-use crate::verify::rten::Loaded;
-use crate::verify::runner::{Files, Model, Session};
-use crate::verify::saturation;
 
 /// Cases in which rten is wrong in a way that no look at the graph can tell, with the reason.
 const ONLY_AT_RUN_TIME: &[(&str, &str)] =
@@ -70,7 +70,8 @@ fn run(case: &Case, dtypes: &BTreeMap<String, DType>, saturates: bool) -> Outcom
     let path = dir.path().join("model.onnx");
     crate::fsx::write_atomic(&path, &case.bytes).unwrap();
     let model = Model::open(&Files::single(&path)).unwrap();
-    let got = Loaded::new(&model, dtypes.clone(), saturates).and_then(|mut s| s.run(&case.inputs));
+    let got =
+        Loaded::new(&model, dtypes.clone(), saturates, true).and_then(|mut s| s.run(&case.inputs));
     let got = match got {
         Ok(got) => got,
         Err(e) => return Outcome::Declines(e.to_string()),

@@ -11,7 +11,7 @@ use rten::{Model as RtenModel, ModelOptions, NodeId, Value, ValueOrView};
 use rten_tensor::Layout;
 use rten_tensor::prelude::*;
 
-use super::runner::{Model, Runner, Session};
+use super::runner::{Model, Runner, Session, Setup};
 use super::{narrow, rten_gate, saturation};
 use crate::error::{Error, Result};
 use crate::format::onnx;
@@ -31,14 +31,14 @@ impl Runner for Rten {
     fn name(&self) -> String {
         format!("rten {VERSION}")
     }
-    fn level(&self) -> String {
-        "all graph optimizations".to_owned()
+    fn level(&self, setup: &Setup) -> String {
+        if setup.optimize { "all graph optimizations" } else { "no graph optimizations" }.to_owned()
     }
-    fn load(&self, model: &Model) -> Result<Box<dyn Session>> {
+    fn load(&self, model: &Model, setup: &Setup) -> Result<Box<dyn Session>> {
         let dtypes = narrow::dtypes(&model.graph)?;
         let saturates = saturation::on_this_cpu();
         rten_gate::check(&model.graph, &dtypes, saturates)?;
-        Ok(Box::new(Loaded::new(model, dtypes, saturates)?))
+        Ok(Box::new(Loaded::new(model, dtypes, saturates, setup.optimize)?))
     }
 }
 
@@ -56,10 +56,11 @@ impl Loaded {
         model: &Model,
         dtypes: BTreeMap<String, DType>,
         saturates: bool,
+        optimize: bool,
     ) -> Result<Self> {
         let narrow = dtypes.values().any(|d| narrow::is_narrow(*d));
         let mut options = ModelOptions::with_all_ops();
-        options.enable_optimization(!narrow);
+        options.enable_optimization(optimize && !narrow);
         let mut changed = None;
         if narrow {
             narrow::all_dtypes(&model.graph)?;
