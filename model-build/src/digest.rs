@@ -3,6 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+use blake3::hazmat::{
+    ChainingValue, HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root,
+};
+use rayon::prelude::*;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The BLAKE3 digest of a file or of bytes.
@@ -63,6 +67,100 @@ impl fmt::Debug for Digest {
     }
 }
 
+/// Bytes of the subtrees that [`StreamHasher`] hashes side by side: a power of two of BLAKE3's chunks.
+const SUBTREE: usize = 128 << 10;
+
+/// BLAKE3 of bytes that come in order and in pieces, on all threads: the tree is cut into subtrees
+/// of equal size, which depend on nothing but their own bytes (the BLAKE3 paper, section 2.1).
+#[derive(Default)]
+pub struct StreamHasher {
+    /// Roots of the complete subtrees so far, as the tree has them: sizes fall from left to right.
+    stack: Vec<ChainingValue>,
+    /// Subtrees of [`SUBTREE`] bytes that are in the stack.
+    count: u64,
+    /// Bytes after these; empty at the start only.
+    rest: Vec<u8>,
+}
+
+impl StreamHasher {
+    /// Takes the pieces that come next.
+    pub fn update(&mut self, pieces: &[&[u8]]) {
+        let before = std::mem::take(&mut self.rest);
+        let all: Vec<&[u8]> = std::iter::once(&*before).chain(pieces.iter().copied()).collect();
+        let total: usize = all.iter().map(|piece| piece.len()).sum();
+        // The last bytes wait: what a subtree is merged with depends on whether more follow.
+        let whole = total.saturating_sub(1) / SUBTREE;
+        let mut cursor = Cursor { pieces: &all, skip: 0 };
+        let subtrees: Vec<(u64, Vec<&[u8]>)> =
+            (self.count..).take(whole).map(|index| (index, cursor.take(SUBTREE))).collect();
+        let roots: Vec<ChainingValue> =
+            subtrees.par_iter().map(|(index, parts)| subtree(*index, parts)).collect();
+        for root in roots {
+            self.push(root);
+        }
+        self.rest = cursor.take(total - whole * SUBTREE).concat();
+    }
+
+    fn push(&mut self, mut root: ChainingValue) {
+        self.count += 1;
+        for _ in 0..self.count.trailing_zeros() {
+            if let Some(left) = self.stack.pop() {
+                root = merge_subtrees_non_root(&left, &root, Mode::Hash);
+            }
+        }
+        self.stack.push(root);
+    }
+
+    /// The digest of everything.
+    pub fn finalize(mut self) -> blake3::Hash {
+        let Some(mut left) = self.stack.pop() else { return blake3::hash(&self.rest) };
+        let mut right = subtree(self.count, &[&self.rest]);
+        while let Some(next) = self.stack.pop() {
+            right = merge_subtrees_non_root(&left, &right, Mode::Hash);
+            left = next;
+        }
+        merge_subtrees_root(&left, &right, Mode::Hash)
+    }
+}
+
+/// The chaining value of a subtree that is not the whole tree.
+fn subtree(index: u64, parts: &[&[u8]]) -> ChainingValue {
+    let mut hasher = blake3::Hasher::new();
+    hasher.set_input_offset(index * SUBTREE as u64);
+    for part in parts {
+        hasher.update(part);
+    }
+    hasher.finalize_non_root()
+}
+
+/// A place in a list of pieces.
+struct Cursor<'p, 'd> {
+    pieces: &'p [&'d [u8]],
+    /// Bytes of the first piece that were taken.
+    skip: usize,
+}
+
+impl<'d> Cursor<'_, 'd> {
+    /// The next `len` bytes, or what there is.
+    fn take(&mut self, mut len: usize) -> Vec<&'d [u8]> {
+        let mut out = Vec::new();
+        while let (Some((first, others)), 1..) = (self.pieces.split_first(), len) {
+            let left = first.get(self.skip..).unwrap_or_default();
+            let (now, later) = left.split_at(len.min(left.len()));
+            if !now.is_empty() {
+                out.push(now);
+            }
+            len -= now.len();
+            if later.is_empty() {
+                (self.pieces, self.skip) = (others, 0);
+            } else {
+                self.skip += now.len();
+            }
+        }
+        out
+    }
+}
+
 /// The text is no digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotADigest;
@@ -98,6 +196,24 @@ impl<'de> Deserialize<'de> for Digest {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stream_in_pieces_has_the_digest_of_the_whole() {
+        let bytes: Vec<u8> = (0..=250).cycle().take(5 * SUBTREE + 3).collect();
+        let near = |n: usize| [n * SUBTREE - 1, n * SUBTREE, n * SUBTREE + 1];
+        let lengths = [0, 1, 1024].into_iter().chain((1..=5).flat_map(near));
+        for len in lengths {
+            for step in [1000, SUBTREE - 1, SUBTREE, 3 * SUBTREE + 7, usize::MAX] {
+                let bytes = &bytes[..len];
+                let mut hasher = StreamHasher::default();
+                for many in bytes.chunks(step.min(bytes.len().max(1))).collect::<Vec<_>>().chunks(3)
+                {
+                    hasher.update(many);
+                }
+                assert_eq!(hasher.finalize(), blake3::hash(bytes), "{len} bytes by {step}");
+            }
+        }
+    }
 
     #[test]
     fn hex_goes_there_and_back_and_nothing_else_is_taken() {

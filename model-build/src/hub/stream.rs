@@ -11,6 +11,7 @@ use bytes::Bytes;
 use rayon::prelude::*;
 
 use super::Tensor;
+use crate::digest::StreamHasher;
 use crate::error::{Error, Result};
 use crate::fsx;
 
@@ -165,19 +166,29 @@ fn piece(chunk: &Chunk<'_>, spare: &Spare) -> Result<Piece> {
 
 /// Writes the parts in order and returns the BLAKE3 digest of the file. `on_bytes` is told of
 /// progress. Works in windows of a few chunks per thread: while one is computed, the one before it
-/// is hashed by one thread and written by another.
+/// is hashed on all threads and written by one.
 pub fn write_blob(
     segments: &[Segment],
     out: &mut (impl Write + Send),
     on_bytes: &mut (dyn FnMut(u64) + Send),
 ) -> Result<blake3::Hash> {
-    let window = rayon::current_num_threads() * PER_THREAD;
-    let mut hasher = blake3::Hasher::new();
     let mut all = Vec::new();
     let mut sums = summed(segments)?;
     for (index, segment) in segments.iter().enumerate() {
         all.extend(chunks(index, segment, sums.contains_key(&index))?);
     }
+    // From inside the pool a join costs no change of thread.
+    rayon::scope(|_| write_chunks(&all, &mut sums, out, on_bytes))
+}
+
+fn write_chunks(
+    all: &[Chunk<'_>],
+    sums: &mut Sums,
+    out: &mut (impl Write + Send),
+    on_bytes: &mut (dyn FnMut(u64) + Send),
+) -> Result<blake3::Hash> {
+    let window = rayon::current_num_threads() * PER_THREAD;
+    let mut hasher = StreamHasher::default();
     let spare = Spare::default();
     let mut ready: Vec<Piece> = Vec::new();
     let mut since_release = 0;
@@ -187,7 +198,7 @@ pub fn write_blob(
             || flush(&mut ready, &mut hasher, out, &spare, on_bytes),
         );
         written?;
-        ready = next?.into_iter().map(|chunk| settle(chunk, &mut sums)).collect();
+        ready = next?.into_iter().map(|chunk| settle(chunk, sums)).collect();
         since_release += ready.iter().map(|piece| piece.bytes().len() as u64).sum::<u64>();
         if since_release >= RELEASE {
             fsx::release_maps();
@@ -215,10 +226,10 @@ fn settle(chunk: Ready, sums: &mut Sums) -> Piece {
     }
 }
 
-/// Hashes and writes a window, each in order, side by side.
+/// Hashes and writes a window, side by side.
 fn flush(
     ready: &mut Vec<Piece>,
-    hasher: &mut blake3::Hasher,
+    hasher: &mut StreamHasher,
     out: &mut (impl Write + Send),
     spare: &Spare,
     on_bytes: &mut (dyn FnMut(u64) + Send),
@@ -232,12 +243,8 @@ fn flush(
         }
         Ok(())
     };
-    let hash = || {
-        for piece in pieces {
-            hasher.update(piece.bytes());
-        }
-    };
-    let (written, ()) = rayon::join(write, hash);
+    let bytes: Vec<&[u8]> = pieces.iter().map(Piece::bytes).collect();
+    let (written, ()) = rayon::join(write, || hasher.update(&bytes));
     let mut spare = spare.lock().unwrap_or_else(PoisonError::into_inner);
     for piece in ready.drain(..) {
         if let Piece::Made(buffer) = piece {
