@@ -121,6 +121,7 @@ static GGUF: GgufDef = GgufDef {
     name: "bert",
     revision: 1,
     class: "BertModel",
+    prefix: "bert.",
     serves: |gguf| vocabulary(gguf) == "bert" && gguf.tensor("token_types.weight").is_some(),
     defaults,
     aliases: &[],

@@ -64,6 +64,7 @@ static GGUF: GgufDef = GgufDef {
     name: "bloom",
     revision: 1,
     class: "BloomForCausalLM",
+    prefix: "transformer.",
     serves: |_| true,
     defaults,
     aliases: &[

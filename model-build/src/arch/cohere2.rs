@@ -108,6 +108,7 @@ static GGUF: GgufDef = GgufDef {
     name: "cohere2",
     revision: 1,
     class: "Cohere2ForCausalLM",
+    prefix: "model.",
     serves: |_| true,
     defaults,
     aliases: &[],

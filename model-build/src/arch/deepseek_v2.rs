@@ -253,6 +253,7 @@ static GGUF: GgufDef = GgufDef {
     name: "deepseek2",
     revision: 1,
     class: "DeepseekV2ForCausalLM",
+    prefix: "model.",
     serves: |_| true,
     defaults,
     aliases: &[],

@@ -128,6 +128,7 @@ static GGUF: GgufDef = GgufDef {
     name: "bert",
     revision: 1,
     class: "DistilBertModel",
+    prefix: "distilbert.",
     serves: |gguf| vocabulary(gguf) == "bert" && gguf.tensor("token_types.weight").is_none(),
     defaults,
     aliases: &[

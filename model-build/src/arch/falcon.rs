@@ -145,6 +145,7 @@ static GGUF: GgufDef = GgufDef {
     name: "falcon",
     revision: 1,
     class: "FalconForCausalLM",
+    prefix: "transformer.",
     serves: |_| true,
     defaults,
     aliases: &[

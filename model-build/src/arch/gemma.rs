@@ -88,6 +88,7 @@ static GGUF: GgufDef = GgufDef {
     name: "gemma",
     revision: 1,
     class: "GemmaForCausalLM",
+    prefix: "model.",
     serves: |_| true,
     defaults,
     aliases: &[],

@@ -103,6 +103,7 @@ static GGUF: GgufDef = GgufDef {
     name: "gemma2",
     revision: 1,
     class: "Gemma2ForCausalLM",
+    prefix: "model.",
     serves: |_| true,
     defaults,
     aliases: &[],

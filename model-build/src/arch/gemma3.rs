@@ -133,6 +133,7 @@ static GGUF: GgufDef = GgufDef {
     name: "gemma3",
     revision: 1,
     class: "Gemma3ForCausalLM",
+    prefix: "model.",
     serves: |_| true,
     defaults,
     aliases: &[],

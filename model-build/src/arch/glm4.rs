@@ -47,6 +47,7 @@ static GGUF: GgufDef = GgufDef {
     name: "glm4",
     revision: 1,
     class: "Glm4ForCausalLM",
+    prefix: "model.",
     serves: |_| true,
     defaults,
     aliases: &[],

@@ -77,6 +77,7 @@ static GGUF: GgufDef = GgufDef {
     name: "gpt2",
     revision: 1,
     class: "GPT2LMHeadModel",
+    prefix: "transformer.",
     serves: |_| true,
     defaults,
     aliases: &[("n_ctx", "n_positions")],

@@ -97,6 +97,7 @@ static GGUF: GgufDef = GgufDef {
     name: "gptneox",
     revision: 1,
     class: "GPTNeoXForCausalLM",
+    prefix: "gpt_neox.",
     serves: |_| true,
     defaults,
     aliases: &[("rotary_pct", "partial_rotary_factor"), ("rotary_emb_base", "rope_theta")],

@@ -143,6 +143,7 @@ static GGUF: GgufDef = GgufDef {
     name: "gpt-oss",
     revision: 1,
     class: "GptOssForCausalLM",
+    prefix: "model.",
     serves: |_| true,
     defaults,
     aliases: &[("experts_per_token", "num_experts_per_tok")],

@@ -35,6 +35,7 @@ static GGUF: GgufDef = GgufDef {
     name: "granite",
     revision: 1,
     class: "GraniteForCausalLM",
+    prefix: "model.",
     serves: |_| true,
     defaults,
     aliases: &[],

@@ -81,6 +81,7 @@ static GGUF: GgufDef = GgufDef {
     name: "llama",
     revision: 1,
     class: "LlamaForCausalLM",
+    prefix: "model.",
     serves: |gguf| gguf.of_architecture("expert_count").is_none(),
     defaults,
     aliases: &[],

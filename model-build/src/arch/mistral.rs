@@ -32,6 +32,7 @@ static GGUF: GgufDef = GgufDef {
     name: "llama",
     revision: 1,
     class: "MistralForCausalLM",
+    prefix: "model.",
     serves: |_| false,
     defaults,
     aliases: &[],

@@ -48,6 +48,7 @@ static GGUF: GgufDef = GgufDef {
     name: "llama",
     revision: 1,
     class: "MixtralForCausalLM",
+    prefix: "model.",
     serves: |gguf| gguf.of_architecture("expert_count").is_some(),
     defaults,
     aliases: &[],

@@ -148,6 +148,7 @@ static GGUF: GgufDef = GgufDef {
     name: "nomic-bert",
     revision: 1,
     class: "NomicBertModel",
+    prefix: "bert.",
     serves: |_| true,
     defaults,
     aliases: &[],

@@ -43,6 +43,7 @@ static GGUF: GgufDef = GgufDef {
     name: "olmo2",
     revision: 1,
     class: "Olmo2ForCausalLM",
+    prefix: "model.",
     serves: |_| true,
     defaults,
     aliases: &[],

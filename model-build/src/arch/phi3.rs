@@ -127,6 +127,7 @@ static GGUF: GgufDef = GgufDef {
     name: "phi3",
     revision: 1,
     class: "Phi3ForCausalLM",
+    prefix: "model.",
     serves: |_| true,
     defaults,
     aliases: &[],

@@ -46,6 +46,7 @@ static GGUF: GgufDef = GgufDef {
     name: "qwen2",
     revision: 1,
     class: "Qwen2ForCausalLM",
+    prefix: "model.",
     serves: |_| true,
     defaults,
     aliases: &[],

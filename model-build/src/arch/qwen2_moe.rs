@@ -56,6 +56,7 @@ static GGUF: GgufDef = GgufDef {
     name: "qwen2moe",
     revision: 1,
     class: "Qwen2MoeForCausalLM",
+    prefix: "model.",
     serves: |_| true,
     defaults,
     aliases: &[("num_local_experts", "num_experts")],

@@ -50,6 +50,7 @@ static GGUF: GgufDef = GgufDef {
     name: "qwen3",
     revision: 1,
     class: "Qwen3ForCausalLM",
+    prefix: "model.",
     serves: |_| true,
     defaults,
     aliases: &[],

@@ -86,6 +86,7 @@ static GGUF: GgufDef = GgufDef {
     name: "qwen3moe",
     revision: 1,
     class: "Qwen3MoeForCausalLM",
+    prefix: "model.",
     serves: |_| true,
     defaults,
     aliases: &[("num_local_experts", "num_experts")],

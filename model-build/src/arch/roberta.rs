@@ -123,6 +123,7 @@ static GGUF: GgufDef = GgufDef {
     name: "bert",
     revision: 1,
     class: "RobertaModel",
+    prefix: "roberta.",
     serves: |gguf| ["gpt2", "t5"].contains(&vocabulary(gguf)),
     defaults,
     aliases: &[],

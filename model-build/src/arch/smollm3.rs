@@ -61,6 +61,7 @@ static GGUF: GgufDef = GgufDef {
     name: "smollm3",
     revision: 1,
     class: "SmolLM3ForCausalLM",
+    prefix: "model.",
     serves: |_| true,
     defaults,
     aliases: &[],

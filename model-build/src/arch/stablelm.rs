@@ -94,6 +94,7 @@ static GGUF: GgufDef = GgufDef {
     name: "stablelm",
     revision: 1,
     class: "StableLmForCausalLM",
+    prefix: "model.",
     serves: |_| true,
     defaults,
     aliases: &[("norm_eps", "layer_norm_eps"), ("rope_pct", "partial_rotary_factor")],

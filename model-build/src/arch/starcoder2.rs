@@ -49,6 +49,7 @@ static GGUF: GgufDef = GgufDef {
     name: "starcoder2",
     revision: 1,
     class: "Starcoder2ForCausalLM",
+    prefix: "model.",
     serves: |_| true,
     defaults,
     aliases: &[],

@@ -205,6 +205,7 @@ static GGUF: GgufDef = GgufDef {
     name: "t5",
     revision: 1,
     class: "T5ForConditionalGeneration",
+    prefix: "",
     serves: |_| true,
     defaults,
     aliases: &[],

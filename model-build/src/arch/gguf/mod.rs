@@ -40,6 +40,8 @@ pub struct GgufDef {
     pub revision: u32,
     /// The class in `architectures` of the unpacked `config.json`.
     pub(super) class: &'static str,
+    /// What the names of tensors start with in the class with a head; empty where that is nothing.
+    pub(super) prefix: &'static str,
     /// Whether a file of that name is of this family, where several share the name.
     pub(super) serves: fn(&Gguf) -> bool,
     /// What transformers takes for keys that `config.json` does not have.
@@ -141,7 +143,7 @@ fn pack_model(def: &GgufDef, checkpoint: &Checkpoint) -> Result<Gguf> {
     let (config, hyper, _) = keys.finish();
 
     // The headless class of a family saves its tensors without the prefix.
-    let prefix = prefix(def);
+    let prefix = def.prefix;
     let bare = !checkpoint.tensors.keys().any(|name| name.starts_with(prefix));
     let mut present = BTreeMap::new();
     for (name, tensor) in &checkpoint.tensors {
@@ -163,21 +165,6 @@ fn pack_model(def: &GgufDef, checkpoint: &Checkpoint) -> Result<Gguf> {
 /// Whether a family is of BERT's kind: no head, token types.
 fn is_encoder(def: &GgufDef) -> bool {
     ["bert", "nomic-bert"].contains(&def.name)
-}
-
-/// What the names of a family's tensors start with in its class with a head.
-fn prefix(def: &GgufDef) -> &'static str {
-    match def.name {
-        "gpt2" | "falcon" | "bloom" => "transformer.",
-        "gptneox" => "gpt_neox.",
-        "bert" | "nomic-bert" => match def.class {
-            "RobertaModel" => "roberta.",
-            "DistilBertModel" => "distilbert.",
-            _ => "bert.",
-        },
-        "t5" | "t5encoder" => "",
-        _ => "model.",
-    }
 }
 
 /// `config.json` in one spelling: the text model's keys at the root, newer names, defaults filled in.
@@ -291,7 +278,7 @@ pub fn unpack_without_tokenizer(gguf: &Gguf) -> Result<Checkpoint> {
     let class = config.entry("architectures").or_insert_with(|| vec![def.class].into());
     let class = class.get(0).and_then(Json::as_str).unwrap_or(def.class);
     if is_encoder(def) && class.ends_with("Model") {
-        tensors = without_prefix(tensors, prefix(def));
+        tensors = without_prefix(tensors, def.prefix);
     }
     config.insert("torch_dtype".to_owned(), type_name(&tensors).into());
     Ok(Checkpoint { config: Json::Object(config), tensors, assets, ..Checkpoint::default() })
