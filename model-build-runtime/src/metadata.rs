@@ -30,6 +30,13 @@ impl Metadata {
     pub fn fact(&self, name: &str) -> Option<&'static str> {
         self.facts.iter().find(|(n, _)| *n == name).map(|(_, value)| *value)
     }
+    /// The least and the greatest length of a named axis, where the manifest sets them.
+    pub fn bounds(&self, axis: &str) -> Option<(usize, usize)> {
+        let mut facts = self.facts.iter();
+        let (_, range) = facts.find(|(key, _)| key.strip_prefix("axis.") == Some(axis))?;
+        let (least, most) = range.split_once("..=")?;
+        Some((least.parse().ok()?, most.parse().ok()?))
+    }
 }
 
 /// An input or output.

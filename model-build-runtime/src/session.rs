@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use crate::artifact::Artifact;
 use crate::backend::{self, Run};
 use crate::error::{Error, ErrorKind};
-use crate::metadata::{Dim, Port};
+use crate::metadata::{Dim, Metadata, Port};
 use crate::sidecar::Check;
 use crate::tensor::{Element, Tensor, Value, View};
 
@@ -103,7 +103,7 @@ impl<M: Model> Session<M> {
     /// # Errors
     /// As [`load`](Self::load); and when the library of the chosen backend is not found.
     pub fn load_with(options: &LoadOptions) -> Result<Self, Error> {
-        let metadata: &'static crate::Metadata = const { &M::METADATA };
+        let metadata: &'static Metadata = const { &M::METADATA };
         let mut files = M::files()
             .iter()
             .map(|f| Ok((f.name, f.bytes(options.check)?)))
@@ -125,6 +125,7 @@ impl<M: Model> Session<M> {
     pub fn run(&self, inputs: &M::Inputs) -> Result<M::Outputs, Error> {
         let views = M::views(inputs);
         check_shapes(M::METADATA.inputs, &views)?;
+        check_bounds(&M::METADATA, &views)?;
         let values = self.run.run(&views)?;
         M::outputs(&mut Values { values: values.into_iter(), ports: M::METADATA.outputs.iter() })
     }
@@ -196,6 +197,23 @@ fn check_shapes(ports: &[Port], views: &[View<'_>]) -> Result<(), Error> {
     Ok(())
 }
 
+/// Holds named axes to the bounds that the manifest sets.
+fn check_bounds(metadata: &Metadata, views: &[View<'_>]) -> Result<(), Error> {
+    for (port, view) in metadata.inputs.iter().zip(views) {
+        for (axis, (dim, &len)) in port.dims.iter().zip(view.shape).enumerate() {
+            let Dim::Named(name) = dim else { continue };
+            let Some((least, most)) = metadata.bounds(name) else { continue };
+            if len < least || len > most {
+                return Err(Error::input(format!(
+                    "axis {axis} of input `{}` is {len} long, and `{name}` is from {least} to {most}",
+                    port.name
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,6 +248,28 @@ mod tests {
             let error = check_shapes(&[PIXELS], &[ones(&shape).view()]).unwrap_err();
             assert_eq!(error.to_string(), message);
             assert_eq!(error.kind(), ErrorKind::Input);
+        }
+    }
+
+    #[test]
+    fn an_axis_is_held_to_its_bounds() {
+        let metadata = Metadata {
+            model: "m",
+            target: "t",
+            format: "onnx",
+            digest: "",
+            len: 0,
+            parameters: 0,
+            inputs: &[IDS],
+            outputs: &[],
+            facts: &[("axis.sequence", "2..=5")],
+        };
+        check_bounds(&metadata, &[ones(&[9, 5]).view()]).unwrap();
+        for len in [1, 6] {
+            let error = check_bounds(&metadata, &[ones(&[1, len]).view()]).unwrap_err();
+            let want =
+                format!("axis 1 of input `ids` is {len} long, and `sequence` is from 2 to 5");
+            assert_eq!(error.to_string(), want);
         }
     }
 

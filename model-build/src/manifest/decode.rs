@@ -435,24 +435,25 @@ fn shapes(value: &Value<'_>) -> Result<BTreeMap<String, Axis>> {
             let error = entry.text.wrong(&entry.key_spot, "an axis has no name", "empty");
             return Err(error.hint("name an axis of the graph: `shapes = { sequence = 128 }`"));
         }
-        if entry.is_compound() {
-            let error = entry.text.later(&entry.spot, "a range of lengths");
-            return Err(error.hint(format!(
-                "give one length, `{shown} = 128`, or leave the axis free, `{shown} = \"dynamic\"`"
-            )));
-        }
-        let axis = if entry.is_text() {
-            if entry.text()? != "dynamic" {
-                let message = format!("{} is neither a length nor \"dynamic\"", quoted(entry.key));
-                let error = entry.wrong(&message, "unknown word");
-                return Err(match entry.text()?.parse::<u64>() {
-                    Ok(n) => error.hint(format!("leave out the quotes: `{shown} = {n}`")),
-                    Err(_) => {
-                        error.hint(format!("write `{shown} = \"dynamic\"` or `{shown} = 128`"))
-                    }
-                });
+        let by_place = entry.key.ends_with(']');
+        let axis = if entry.is_table() {
+            range(&entry)?
+        } else if entry.is_text() {
+            match entry.text()? {
+                "dynamic" => Axis::Dynamic,
+                name if by_place && is_axis_name(name) => Axis::Named(name.to_owned()),
+                word => {
+                    let message =
+                        format!("{} is neither a length nor \"dynamic\"", quoted(entry.key));
+                    let error = entry.wrong(&message, "unknown word");
+                    return Err(match word.parse::<u64>() {
+                        Ok(n) => error.hint(format!("leave out the quotes: `{shown} = {n}`")),
+                        Err(_) => error.hint(format!(
+                            "write `{shown} = \"dynamic\"`, `{shown} = 128` or `{shown} = {{ min = 1, max = 128 }}`"
+                        )),
+                    });
+                }
             }
-            Axis::Dynamic
         } else {
             let length = entry.integer(1..=i64::MAX)?;
             Axis::Fixed(length.unsigned_abs())
@@ -460,6 +461,36 @@ fn shapes(value: &Value<'_>) -> Result<BTreeMap<String, Axis>> {
         shapes.insert(entry.key.to_owned(), axis);
     }
     Ok(shapes)
+}
+
+/// A name that shapes can be computed with: letters, digits, `_` and `-`, a letter first.
+fn is_axis_name(name: &str) -> bool {
+    let mut chars = name.chars();
+    chars.next().is_some_and(|c| c.is_alphabetic() || c == '_')
+        && chars.all(|c| c.is_alphanumeric() || c == '_' || c == '-')
+}
+
+/// `{ min = 1, max = 512 }`.
+fn range(entry: &Value<'_>) -> Result<Axis> {
+    let (mut least, mut most) = (1, None);
+    for bound in entry.entries("in this range")? {
+        let length = bound.integer(1..=i64::MAX)?.unsigned_abs();
+        match bound.key {
+            "min" => least = length,
+            "max" => most = Some(length),
+            _ => {
+                let error = bound.text.wrong(&bound.key_spot, "a range has no such key", "unknown");
+                return Err(error.hint("give `min`, which is 1 if left out, and `max`"));
+            }
+        }
+    }
+    match most {
+        Some(most) if most >= least => Ok(Axis::Range(least, most)),
+        Some(_) => Err(entry.wrong("a range whose `max` is below its `min`", "no length fits")),
+        None => Err(entry
+            .wrong("a range without `max`", "`max` is missing")
+            .hint("an axis that may be of any length is \"dynamic\"")),
+    }
 }
 
 fn verify(value: &Value<'_>, base: &Path) -> Result<Verify> {

@@ -185,7 +185,7 @@ error: `日本` is neither a length nor "dynamic"
   |
 9 | shapes = { "日本" = "日本語テキスト" }
   |                     ^^^^^^^^^^^^^^^^ unknown word
-hint: write `日本 = "dynamic"` or `日本 = 128`
+hint: write `日本 = "dynamic"`, `日本 = 128` or `日本 = { min = 1, max = 128 }`
 "#;
     assert_report(&target("shapes = { \"日本\" = \"日本語テキスト\" }"), want);
 }
@@ -217,8 +217,11 @@ fn each_mistake_in_a_target_gets_the_advice_that_mends_it() {
         ),
         ("pre-tokenizer = \"gpt-2\"", &["`pre-tokenizer` has no place", "GGUF models"]),
         ("optimization = {}", &["`optimization` is not supported yet"]),
-        ("shapes = { batch = [1, 8] }", &["range of lengths is not supported yet"]),
-        ("shapes = { batch = { min = 1 } }", &["range of lengths is not supported yet"]),
+        ("shapes = { batch = [1, 8] }", &["`batch` must be an integer, not an array"]),
+        ("shapes = { batch = { min = 1 } }", &["a range without `max`", "is \"dynamic\""]),
+        ("shapes = { batch = { min = 9, max = 8 } }", &["`max` is below its `min`"]),
+        ("shapes = { batch = { opt = 8 } }", &["a range has no such key", "`min`"]),
+        ("shapes = { \"x[0]\" = \"a b\" }", &["neither a length nor \"dynamic\""]),
         ("shapes = { batch = 0 }", &["`batch` must be from 1 to 2^63 - 1"]),
         ("shapes = { batch = -1 }", &["`batch` must be from 1"]),
         ("shapes = { batch = \"8\" }", &["leave out the quotes: `batch = 8`"]),

@@ -79,9 +79,12 @@ table! {
         /// `tokenizer.ggml.pre`.
         pub pre_tokenizer: Option<String> =
             "pre-tokenizer" Kind::Text, "found from the structure of `tokenizer.json`";
-        /// Lengths of named axes of the graph's inputs: a number fixes the axis, `"dynamic"` asks
-        /// for one that stays free. The names are the graph's; `model-build inspect` shows them. Not
-        /// supported yet: a range of lengths.
+        /// Lengths of axes of the graph's inputs. A key is the name of an axis, as `model-build inspect`
+        /// shows it, or says where it is, as `"input_ids[0]"`. A number fixes the axis, `"dynamic"` asks for
+        /// one that is free, `{ min = 1, max = 512 }` for one that is free within these lengths, which
+        /// the loader holds callers to. An axis that was exported with one length becomes free where the
+        /// graph can be shown to work at every length; said by place, it may be given a name too, as
+        /// `"input_ids[0]" = "batch"`, which other axes may share.
         pub shapes: BTreeMap<String, Axis> = "shapes" Kind::Map, "every axis as the source has it";
         /// What a checkpoint's graph computes.
         pub task: Option<Task> =
@@ -244,20 +247,26 @@ fn quantization_infos() -> Vec<WordInfo> {
 }
 
 /// The length of an axis.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Axis {
-    /// It stays free.
+    /// It stays free, or becomes free.
     Dynamic,
     /// It is fixed, at least 1.
     Fixed(u64),
+    /// It stays or becomes free, and is called this.
+    Named(String),
+    /// It stays or becomes free, and is from the first to the second length, both included.
+    Range(u64, u64),
 }
 
 impl fmt::Display for Axis {
-    /// `dynamic`, or the number.
+    /// `dynamic`, the number, `name:…`, or `1..=8`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Dynamic => f.write_str("dynamic"),
             Self::Fixed(length) => length.fmt(f),
+            Self::Named(name) => write!(f, "name:{name}"),
+            Self::Range(least, most) => write!(f, "{least}..={most}"),
         }
     }
 }

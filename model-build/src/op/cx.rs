@@ -1,5 +1,7 @@
 //! What shape inference knows of one node: facts of its inputs, attributes, the operator set.
 
+use std::sync::Arc;
+
 use super::len::Len;
 use crate::error::{Error, Result};
 use crate::hub::{AttrValue, DType, Node, Tensor};
@@ -51,6 +53,8 @@ pub struct Cx<'a> {
     pub(super) opset: i64,
     pub(super) inputs: Vec<Fact>,
     pub(super) constants: Vec<Option<&'a Tensor>>,
+    /// Names that stand for every length: no number agrees with them.
+    pub(super) free: &'a [Arc<str>],
 }
 
 static NOTHING: Fact = Fact { dtype: None, shape: None, data: None };
@@ -194,9 +198,15 @@ impl<'a> Cx<'a> {
             _ => Ok(()),
         }
     }
+    /// Whether two lengths are known and cannot agree whatever the free names stand for.
+    fn clashes(&self, a: &Len, b: &Len) -> bool {
+        let free = |len: &Len| self.free.iter().any(|name| len.has(name));
+        a.contradicts(b) || (a.is_known() && b.is_known() && !a.same(b) && (free(a) || free(b)))
+    }
+
     /// The one length of two axes that must agree.
     pub fn unify(&self, a: &Len, b: &Len, what: &str) -> Result<Len> {
-        if a.contradicts(b) {
+        if self.clashes(a, b) {
             let shapes: Vec<String> = self.inputs.iter().map(Fact::shape_text).collect();
             return Err(self.fail(format!(
                 "{what}: {a} against {b}, with inputs of shape {}",
@@ -221,7 +231,8 @@ impl<'a> Cx<'a> {
         let lead = long.len() - short.len();
         let mut out = long[..lead].to_vec();
         for (x, y) in long[lead..].iter().zip(short) {
-            out.push(broadcast_dim(x, y).ok_or_else(|| {
+            let clash = !x.is(1) && !y.is(1) && self.clashes(x, y);
+            out.push(broadcast_dim(x, y).filter(|_| !clash).ok_or_else(|| {
                 self.fail(format!(
                     "shapes {} and {} do not broadcast",
                     shape_text(Some(a)),

@@ -1,6 +1,8 @@
 //! Shape inference over a whole graph, in topological order.
 
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use super::cx::{Cx, Fact, MAX_DATA};
 use super::len::Len;
@@ -21,9 +23,27 @@ use crate::hub::{
 /// other, an attribute of the wrong kind, or a value whose recorded element type is not the
 /// computed one.
 pub fn infer(graph: &mut Graph) -> Result<()> {
-    let rules = Rules { opsets: graph.opsets.clone(), ir_version: graph.ir_version };
+    let rules = Rules::of(graph);
     rules.body(&mut graph.body, &HashMap::new(), &[])?;
     Ok(())
+}
+
+/// What the elements of a node's input 1 should be, if others than they are.
+pub(crate) type Repair<'a> = dyn Fn(&Cx<'_>) -> Result<Option<Vec<i64>>> + 'a;
+
+/// [`infer`], where some names stand for every length, so that no number agrees with them: a node
+/// that wants one is an error. `repair` is asked of each node, in order, what its input 1 should
+/// hold; the nodes of which it was told something, with what it was, are returned.
+pub(crate) fn infer_free(
+    graph: &mut Graph,
+    free: &[Arc<str>],
+    repair: &Repair<'_>,
+) -> Result<Vec<(NodeId, Vec<i64>)>> {
+    let mut rules = Rules::of(graph);
+    free.clone_into(&mut rules.free);
+    rules.repair = Some(repair);
+    rules.body(&mut graph.body, &HashMap::new(), &[])?;
+    Ok(rules.repaired.into_inner())
 }
 
 /// Whether a value is a constant: an initializer that is not a graph input which a caller may
@@ -37,15 +57,31 @@ fn constant_of(body: &Body, ir_version: i64, id: ValueId) -> Option<&Tensor> {
     (ir_version < 4 || !body.inputs().contains(&id)).then_some(tensor)
 }
 
-struct Rules {
+struct Rules<'a> {
     opsets: BTreeMap<String, i64>,
     ir_version: i64,
+    free: Vec<Arc<str>>,
+    repair: Option<&'a Repair<'a>>,
+    repaired: RefCell<Vec<(NodeId, Vec<i64>)>>,
+    /// How many bodies the one under inference is inside of.
+    depth: Cell<u32>,
 }
 
 /// What is known of values of enclosing graphs, by name.
 type Scope = HashMap<String, Fact>;
 
-impl Rules {
+impl Rules<'_> {
+    fn of(graph: &Graph) -> Self {
+        Self {
+            opsets: graph.opsets.clone(),
+            ir_version: graph.ir_version,
+            free: Vec::new(),
+            repair: None,
+            repaired: RefCell::default(),
+            depth: Cell::default(),
+        }
+    }
+
     fn opset(&self, domain: &str) -> Option<i64> {
         let domain = if domain == "ai.onnx" { "" } else { domain };
         self.opsets
@@ -101,7 +137,7 @@ impl Rules {
             edit.replace(id, changed);
             found
         } else {
-            self.apply(body, node, facts)?
+            self.apply(body, id, node, facts)?
         };
         let Some(node) = body.node(id) else { return Ok(()) };
         let mut found = found.into_iter();
@@ -125,7 +161,13 @@ impl Rules {
         Ok(())
     }
 
-    fn apply(&self, body: &Body, node: &Node, facts: &HashMap<ValueId, Fact>) -> Result<Vec<Fact>> {
+    fn apply(
+        &self,
+        body: &Body,
+        id: NodeId,
+        node: &Node,
+        facts: &HashMap<ValueId, Fact>,
+    ) -> Result<Vec<Fact>> {
         let (Some(opset), Some(def)) =
             (self.opset(&node.domain), super::find(&node.domain, &node.op))
         else {
@@ -134,8 +176,9 @@ impl Rules {
         if opset < def.since {
             return Ok(Vec::new());
         }
-        let cx = Cx {
+        let mut cx = Cx {
             node,
+            free: &self.free,
             opset,
             inputs: node
                 .inputs
@@ -148,6 +191,19 @@ impl Rules {
                 .map(|i| i.and_then(|i| constant_of(body, self.ir_version, i)))
                 .collect(),
         };
+        if let Some(elements) = self.repair.map_or(Ok(None), |repair| repair(&cx))? {
+            if self.depth.get() > 0 {
+                return Err(Error::unsupported(
+                    "a subgraph has a shape in it that would have to change",
+                )
+                .item(node.label()));
+            }
+            if let (Some(fact), Some(constant)) = (cx.inputs.get_mut(1), cx.constants.get_mut(1)) {
+                fact.data = Some(elements.iter().copied().map(Len::fixed).collect());
+                *constant = None;
+            }
+            self.repaired.borrow_mut().push((id, elements));
+        }
         (def.infer)(&cx)
     }
 
@@ -165,9 +221,11 @@ impl Rules {
         }
         let is_if = node.is("If");
         let mut branches = Vec::new();
+        self.depth.set(self.depth.get() + 1);
         for inner in node.subgraphs_mut() {
             branches.push(self.body(inner, &scope, &[])?);
         }
+        self.depth.set(self.depth.get() - 1);
         if !is_if {
             return Ok(Vec::new());
         }

@@ -221,6 +221,30 @@ impl Len {
             sum.add(&term)
         })
     }
+    /// The polynomial with other names in place of those that `name` knows.
+    #[must_use]
+    pub fn renamed<'n>(&self, name: &dyn Fn(&str) -> Option<&'n str>) -> Self {
+        let Some(terms) = &self.0 else { return Self::UNKNOWN };
+        let changed = terms.iter().map(|(names, n)| {
+            let mut names: Product =
+                names.iter().map(|old| name(old).map_or_else(|| old.clone(), Into::into)).collect();
+            names.sort();
+            (names, *n)
+        });
+        Self::from_terms(changed.collect())
+    }
+    /// Whether a name is in it, be it inside of a name that spells a division or a choice.
+    pub fn has(&self, name: &str) -> bool {
+        let inside = |part: &str| {
+            part.match_indices(name).any(|(at, _)| {
+                let word = |c: char| c.is_alphanumeric() || "_.:$#-".contains(c);
+                let before = part.get(..at).and_then(|text| text.chars().next_back());
+                let after = part.get(at + name.len()..).and_then(|text| text.chars().next());
+                !before.is_some_and(word) && !after.is_some_and(word)
+            })
+        };
+        self.0.iter().flatten().flat_map(|(names, _)| names).any(|part| inside(part))
+    }
     /// The names in it, each once, sorted.
     pub fn names(&self) -> Vec<Arc<str>> {
         let mut names: Vec<_> =

@@ -35,6 +35,7 @@ pub use cast::Cast;
 pub use cx::{Cx, Fact};
 pub use gemm::Gemm;
 pub use generate::Constant;
+pub(crate) use infer::infer_free;
 pub use infer::{infer, is_constant};
 pub use matmul::MatMul;
 

@@ -2,12 +2,13 @@
 
 mod dynamic_int8;
 mod fix_shapes;
+mod free_axes;
 mod half;
 mod observed;
 mod read;
 
 pub use dynamic_int8::DYNAMIC_INT8;
-pub use fix_shapes::FIX_SHAPES;
+pub use fix_shapes::{FIX_SHAPES, bounds};
 pub use half::HALF;
 pub use observed::{Observed, Range};
 

@@ -18,6 +18,7 @@ use super::inputs::Port;
 use super::random::Random;
 use crate::error::{Error, Result};
 use crate::hub::{AttrValue, Body, DType, Dim, Graph, Node, Tensor, ValueId};
+use crate::pass;
 use crate::run::converted;
 
 /// Most elements of one input: 1 GiB of `f32`.
@@ -33,6 +34,8 @@ pub(super) struct Recipe {
     /// Symbols that are a side of an image.
     sides: BTreeSet<String>,
     longest: u64,
+    /// The least and the greatest length of an axis, by its name.
+    bounds: BTreeMap<String, (u64, u64)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +71,7 @@ impl Recipe {
             batches: BTreeSet::new(),
             sides: BTreeSet::new(),
             longest: longest(body, &from_input),
+            bounds: pass::bounds(graph),
         };
         for port in ports {
             for (axis, dim) in port.dims.iter().enumerate() {
@@ -97,6 +101,10 @@ impl Recipe {
     /// Sample number `index`, in the reference's element types.
     pub(super) fn draw(&self, ports: &[Port], index: u32) -> Result<BTreeMap<String, Tensor>> {
         let number = index.to_le_bytes();
+        let within = |symbol: &str, length: u64| match self.bounds.get(symbol) {
+            Some((least, most)) => length.min(*most).max(*least),
+            None => length,
+        };
         let length = |symbol: &str| -> u64 {
             if self.batches.contains(symbol) {
                 return 2;
@@ -117,7 +125,7 @@ impl Recipe {
                 .enumerate()
                 .map(|(axis, dim)| match dim {
                     Dim::Fixed(n) => *n,
-                    Dim::Symbol(symbol) => length(symbol),
+                    Dim::Symbol(symbol) => within(symbol, length(symbol)),
                     Dim::Unknown if axis == 0 => 2,
                     Dim::Unknown if axis >= 2 && port.dims.len() == 4 => 64,
                     Dim::Unknown => length("?"),
