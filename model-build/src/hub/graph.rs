@@ -1,7 +1,7 @@
 //! The ONNX-shaped graph: values, nodes, attributes, subgraphs. Read freely, changed only through
 //! [`Edit`](super::Edit).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
@@ -534,6 +534,19 @@ impl Graph {
     /// The version of the standard operator set; 1 where none is imported.
     pub fn opset(&self) -> i64 {
         self.opsets.get("").copied().unwrap_or(1)
+    }
+    /// The domains of the operators in use, in subgraphs and functions too.
+    pub fn domains(&self) -> BTreeSet<String> {
+        fn collect(body: &Body, out: &mut BTreeSet<String>) {
+            for (_, node) in body.nodes() {
+                out.insert(node.domain.clone());
+                node.subgraphs().for_each(|inner| collect(inner, out));
+            }
+        }
+        let mut out = BTreeSet::new();
+        collect(&self.body, &mut out);
+        self.functions.iter().for_each(|function| collect(&function.body, &mut out));
+        out
     }
     /// Starts a change of the main graph.
     pub fn edit(&mut self) -> super::Edit<'_> {

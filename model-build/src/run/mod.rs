@@ -16,7 +16,7 @@ mod runner;
 mod saturation;
 
 pub(crate) use convert::converted;
-pub use runner::{Files, RunnerChoice};
+pub use runner::{Files, Level, RunnerChoice, optimized};
 #[allow(unused_imports)]
 pub(crate) use runner::{Model, Scratch, Session, Setup, choose, tapped};
 

@@ -13,9 +13,10 @@ use ort::value::{DynValue, Tensor as OrtTensor, TensorElementType, ValueType};
 
 use super::convert::converted;
 use super::narrow;
-use super::runner::{Model, Runner, Scratch, Session, Setup, write};
+use super::runner::{Level, Model, Runner, Scratch, Session, Setup, write};
 use crate::error::{Error, Result};
-use crate::hub::{DType, Tensor};
+use crate::format::onnx;
+use crate::hub::{DType, Graph, Tensor};
 use crate::{env, fsx};
 
 /// The oldest ONNX Runtime that can be used is 1.`MINOR`.
@@ -231,6 +232,46 @@ impl Runner for OnnxRuntime {
         };
         let session = build().map_err(|e| failed("load the model", &e).file(&model.path))?;
         Ok(Box::new(Loaded { session, emulated, _scratch: scratch }))
+    }
+}
+
+impl OnnxRuntime {
+    /// The graph as this ONNX Runtime rewrites it before it runs it.
+    pub(super) fn optimized(&self, model: &Model, level: Level) -> Result<Graph> {
+        let environment = self.environment()?;
+        let scratch = Scratch::beside(&model.path)?;
+        let path = scratch.place("optimized.onnx")?;
+        let weights = "optimized.onnx.data";
+        let level = match level {
+            Level::Basic => GraphOptimizationLevel::Level1,
+            Level::Extended => GraphOptimizationLevel::Level2,
+            Level::All => GraphOptimizationLevel::All,
+        };
+        let build = || -> ort::Result<OrtSession> {
+            OrtSession::builder(&environment)?
+                .with_optimization_level(level)?
+                .with_intra_threads(1)?
+                .with_log_level(LogLevel::Error)?
+                .with_config_entry(
+                    "session.optimized_model_external_initializers_file_name",
+                    weights,
+                )?
+                .with_config_entry(
+                    "session.optimized_model_external_initializers_min_size_in_bytes",
+                    "1024",
+                )?
+                .with_optimized_model_path(&path)?
+                .commit_from_file(&model.path)
+        };
+        drop(build().map_err(|e| failed("optimize the model", &e).file(&model.path))?);
+        let mut graph = onnx::from_file(&path)?;
+        let used = graph.domains();
+        graph.opsets.retain(|domain, _| domain.is_empty() || used.contains(domain));
+        // What the library stamps on every model it writes.
+        graph.producer.clone_from(&model.graph.producer);
+        graph.producer_version.clone_from(&model.graph.producer_version);
+        graph.metadata.clone_from(&model.graph.metadata);
+        Ok(graph)
     }
 }
 

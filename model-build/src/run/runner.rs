@@ -53,6 +53,35 @@ impl Default for Setup {
     }
 }
 
+/// How far ONNX Runtime rewrites a graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Level {
+    /// What keeps to the operators of ONNX.
+    Basic,
+    /// Fusions to operators of its own, too.
+    Extended,
+    /// Memory layouts for the processor of this machine, too.
+    All,
+}
+
+/// The graph as ONNX Runtime rewrites it before it runs it.
+///
+/// # Errors
+/// The library is not found, or refuses the graph.
+pub fn optimized(graph: &Graph, level: Level) -> Result<Graph> {
+    #[cfg(feature = "ort")]
+    {
+        let near = std::env::temp_dir().join("model.onnx");
+        let model = Model::of(graph.clone(), &near)?;
+        super::onnxruntime::OnnxRuntime::find()?.optimized(&model, level)
+    }
+    #[cfg(not(feature = "ort"))]
+    {
+        let _ = (graph, level);
+        Err(missing_feature("ONNX Runtime", "ort"))
+    }
+}
+
 /// A program that runs graphs.
 pub(crate) trait Runner: Sync {
     /// Name and version.
