@@ -5,11 +5,29 @@
 #
 # so that `export "$(scripts/fetch-oracles.sh)"` sets it. The library is taken from the Python wheel
 # of that name, whose SHA-256 is pinned here. Needs python3 with pip; does nothing the second time.
+#
+# With the argument `node-tests` it writes ONNX's node tests instead, which the Python package `onnx`
+# makes (scripts/onnx-node-tests.py), and prints ONNX_NODE_TESTS=/…/target/oracles/onnx-node.
 set -eu
 
 version=1.32.0
 root=$(cd "$(dirname "$0")/.." && pwd)
 dest="${CARGO_TARGET_DIR:-$root/target}/oracles/onnxruntime"
+
+if [ "${1-}" = node-tests ]; then
+    node="${CARGO_TARGET_DIR:-$root/target}/oracles/onnx-node"
+    if [ ! -d "$node" ]; then
+        mkdir -p "$(dirname "$node")"
+        work=$(mktemp -d "$node-XXXXXX")
+        trap 'rm -rf "$work"' EXIT
+        python3 -m pip install --quiet --disable-pip-version-check --only-binary=:all: \
+            --target "$work/packages" onnx==1.23.2 numpy==2.4.6 >&2
+        PYTHONPATH="$work/packages" python3 -W ignore "$root/scripts/onnx-node-tests.py" "$work/node"
+        mv "$work/node" "$node"
+    fi
+    echo "ONNX_NODE_TESTS=$node"
+    exit
+fi
 
 case "$(uname -s)-$(uname -m)" in
 Linux-x86_64)
