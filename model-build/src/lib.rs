@@ -9,6 +9,8 @@ pub mod bytes;
 #[cfg(feature = "engine")]
 pub mod cache;
 #[cfg(feature = "engine")]
+pub mod calibrate;
+#[cfg(feature = "engine")]
 pub mod digest;
 #[cfg(feature = "engine")]
 pub mod embed;
@@ -39,6 +41,8 @@ pub mod quantize;
 pub mod recipe;
 #[cfg(feature = "engine")]
 pub mod record;
+#[cfg(feature = "engine")]
+pub mod report;
 #[cfg(feature = "engine")]
 pub mod reuse;
 #[cfg(feature = "engine")]

@@ -7,13 +7,18 @@ use std::path::PathBuf;
 use serde_json::Value as Json;
 
 use crate::arch::{self, ArchDef, LowerOptions, PackOptions};
+use crate::calibrate;
 use crate::error::{Error, Result};
 use crate::format::{FormatDef, HubKind, SourceFiles};
 use crate::hub::DType;
-use crate::manifest::{Embed, Manifest, Precision, Target, Verify};
-use crate::pass::{self, Params, PassDef};
+use crate::manifest::{
+    ActivationType, Embed, IntegerType, Manifest, Optimization, Precision, Quantization,
+    RuntimeLevel, Target, Verify,
+};
+use crate::pass::{self, Exclude, Params, PassDef};
 use crate::quantize;
 use crate::recipe::{self, BlockWeights, file_type};
+use crate::run::{self, Level};
 
 /// What planning needs to know of a source; found by [`crate::format::resolve`].
 #[derive(Clone, Debug)]
@@ -105,10 +110,16 @@ pub enum Stage {
     Cast(DType),
     /// Checkpoint → graph.
     Lower(&'static ArchDef, LowerOptions),
-    /// The graph must be of this opset.
+    /// The graph becomes one of this version of the standard operator set.
     Opset(i64),
     /// Graph → graph.
     Pass(&'static PassDef, Params),
+    /// The graph runs on data; the pass after it, which is this one, gets what was seen.
+    Calibrate(calibrate::Spec, &'static PassDef, Params),
+    /// Graph → graph, by ONNX Runtime, whose version decides what comes out.
+    Runtime(Level),
+    /// Large weights of the graph get a file of their own, each at the start of a page.
+    External,
     /// Hub → files, of at most so many bytes of tensors each.
     Write(&'static FormatDef, Option<u64>),
 }
@@ -125,6 +136,9 @@ impl Stage {
             Self::Lower(a, _) => format!("lower {}", a.name),
             Self::Opset(_) => "opset".to_owned(),
             Self::Pass(p, _) => p.name.to_owned(),
+            Self::Calibrate(..) => "calibrate".to_owned(),
+            Self::Runtime(level) => format!("onnxruntime {}", level.name()),
+            Self::External => "external weights".to_owned(),
             Self::Write(f, _) => format!("write {}", f.name),
         }
     }
@@ -162,6 +176,9 @@ impl Stage {
                 if let Some(task) = o.task {
                     let _ = write!(text, ", task {}", task.name());
                 }
+                if let Some(part) = o.part {
+                    let _ = write!(text, ", part {}", part.name());
+                }
                 if let Some(pooling) = o.pooling {
                     let _ = write!(text, ", pooling {}", pooling.name());
                 }
@@ -170,7 +187,10 @@ impl Stage {
                 }
                 text
             }
-            Self::Opset(n) => n.to_string(),
+            Self::Opset(n) => format!("revision {}, version {n}", pass::opset::REVISION),
+            Self::Calibrate(spec, ..) => spec.canonical(),
+            Self::Runtime(_) => format!("revision {}", run::OPTIMIZED_REVISION),
+            Self::External => "page 4096".to_owned(),
             Self::Pass(p, params) => {
                 let mut text = format!("revision {}", p.revision);
                 for (name, value) in &params.0 {
@@ -242,7 +262,13 @@ pub fn job(model: &str, target: &Target, facts: &SourceFacts) -> Result<Job> {
     let verify = match &target.verify {
         None => None,
         Some(spec) => {
-            let full = Target { precision: None, quantization: None, ..target_like(target) };
+            let full = Target {
+                precision: None,
+                quantization: None,
+                calibration: None,
+                optimization: None,
+                ..target_like(target)
+            };
             Some(VerifyStep { reference: self::recipe(&full, facts)?, spec: spec.clone() })
         }
     };
@@ -335,12 +361,22 @@ fn graph_stages(target: &Target, stages: &mut Vec<Stage>) {
         let params = target.shapes.iter().map(|(axis, length)| (axis.clone(), length.to_string()));
         stages.push(Stage::Pass(&pass::FIX_SHAPES, Params(params.collect())));
     }
+    if let Some(optimization) = &target.optimization {
+        let params = optimizer(optimization, target);
+        if ["graph", "fusion", "memory"].iter().any(|set| params.get(set).is_some()) {
+            stages.push(Stage::Pass(&pass::OPTIMIZE, params));
+        }
+    }
     if let Some(quantization) = &target.quantization {
-        let params = Params::new([
-            ("activations", quantization.activations.unwrap_or_default().name()),
-            ("range", quantization.range.unwrap_or_default().name()),
-        ]);
-        stages.push(Stage::Pass(&pass::DYNAMIC_INT8, params));
+        let (pass, params) = quantize_graph(quantization);
+        if let Some(calibration) = &target.calibration {
+            stages.push(Stage::Calibrate(
+                calibration.spec(is_wide(quantization)),
+                pass,
+                params.clone(),
+            ));
+        }
+        stages.push(Stage::Pass(pass, params));
     }
     let half = match target.precision {
         None | Some(Precision::Fp32) => None,
@@ -350,6 +386,65 @@ fn graph_stages(target: &Target, stages: &mut Vec<Stage>) {
     if let Some(dtype) = half {
         stages.push(Stage::Pass(&pass::HALF, Params::new([("dtype", dtype)])));
     }
+    if let Some(level) = target.optimization.as_ref().and_then(|o| o.onnxruntime) {
+        stages.push(Stage::Runtime(match level {
+            RuntimeLevel::Basic => Level::Basic,
+            RuntimeLevel::Extended => Level::Extended,
+            RuntimeLevel::All => Level::All,
+        }));
+    }
+    if target.optimization.as_ref().is_some_and(|o| o.memory_optimization) {
+        stages.push(Stage::External);
+    }
+}
+
+/// The parameters of the optimizer: the sets that are switched on.
+fn optimizer(optimization: &Optimization, target: &Target) -> Params {
+    let Optimization { graph_optimization, layer_fusion, memory_optimization, onnxruntime: _ } =
+        optimization; // `onnxruntime` is a stage of its own
+    let mut params = Params::default();
+    let mut set = |name: &str, value: &str| params.0.insert(name.to_owned(), value.to_owned());
+    if *graph_optimization {
+        set("graph", "true");
+    }
+    if let Some(fusion) = layer_fusion {
+        set("fusion", fusion.name());
+    }
+    if *memory_optimization {
+        set("memory", "true");
+    }
+    if target.quantization.is_some() {
+        set("open", "true");
+    }
+    params
+}
+
+/// Whether activations get 16 bits.
+fn is_wide(quantization: &Quantization) -> bool {
+    let scaled = quantization.scaled.as_ref();
+    scaled.is_some_and(|s| matches!(s.activation, ActivationType::Int16 | ActivationType::Uint16))
+}
+
+/// The pass that quantizes a graph.
+fn quantize_graph(quantization: &Quantization) -> (&'static PassDef, Params) {
+    let (pass, mut params) = match (&quantization.weight_only, &quantization.scaled) {
+        (Some(how), _) => (&pass::WEIGHT_ONLY, how.params(quantization.integer)),
+        (None, Some(how)) => (&pass::STATIC_INT8, how.params(quantization.integer)),
+        (None, None) => {
+            let mut params = Params::new([
+                ("activations", quantization.activations.unwrap_or_default().name()),
+                ("range", quantization.range.unwrap_or_default().name()),
+            ]);
+            let unsigned = quantization.integer == IntegerType::Uint8;
+            params.set("type", unsigned.then(|| "uint8".to_owned()));
+            (&pass::DYNAMIC_INT8, params)
+        }
+    };
+    params.set(pass::EXCLUDE, Exclude::param(&quantization.exclude));
+    let overrides = quantization.overrides.iter();
+    let overrides = overrides.map(|(pattern, to)| (to.map_or("fp32", |to| to.name()), pattern));
+    params.set(pass::OVERRIDES, pass::overrides_param(overrides));
+    (pass, params)
 }
 
 /// Refuses keys that have no effect on the way from the source to the target. What depends on the
@@ -366,6 +461,7 @@ fn check_keys(target: &Target, facts: &SourceFacts) -> Result<()> {
     let packed = "it is for GGUF files that are made of a Hugging Face checkpoint";
     let given: &[(&str, bool, bool, &str)] = &[
         ("task", target.task.is_some(), lowers, built),
+        ("part", target.part.is_some(), lowers, built),
         ("pooling", target.pooling.is_some(), lowers, built),
         ("normalize", target.normalize.is_some(), lowers, built),
         ("pre-tokenizer", target.pre_tokenizer.is_some(), packs, packed),
@@ -417,8 +513,12 @@ fn pack(target: &Target, facts: &SourceFacts) -> Result<Stage> {
 }
 
 fn lower(target: &Target, facts: &SourceFacts) -> Result<Stage> {
-    let options =
-        LowerOptions { task: target.task, pooling: target.pooling, normalize: target.normalize };
+    let options = LowerOptions {
+        task: target.task,
+        part: target.part,
+        pooling: target.pooling,
+        normalize: target.normalize,
+    };
     let def = match (facts.format.holds, facts.architecture) {
         (HubKind::Gguf, Some(def)) => def,
         (HubKind::Gguf, None) => return Err(Error::bug("a GGUF model was not looked into")),

@@ -3,10 +3,13 @@
 
 pub mod arrays;
 pub mod artifact;
+pub mod chromium;
 pub mod crates;
 pub mod fuzzing;
 pub mod ggml;
 pub mod gguf_table;
+pub mod lowered;
+pub mod node_tests;
 pub mod onnxruntime;
 pub mod pickles;
 pub mod project;

@@ -38,6 +38,10 @@ pub fn find() -> Option<OnnxRuntime> {
 pub struct OnnxRuntime(Environment);
 
 impl OnnxRuntime {
+    /// Its environment.
+    pub(crate) fn environment(&self) -> &Environment {
+        &self.0
+    }
     /// Runs a model once, single-threaded. Panics with ONNX Runtime's message when it will not.
     pub fn run(&self, model: &Path, level: Level, inputs: &Arrays) -> Arrays {
         let optimization = match level {

@@ -3,14 +3,12 @@
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::panic)] // a test suite
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::{Path, PathBuf};
 
 use model_build::ErrorKind;
-use model_build::arch::{self, LowerOptions, Pooling, Task};
-use model_build::format::{self, WriteOptions};
-use model_build::hub::{Checkpoint, Graph, Hub, Tensor, write_blob};
+use model_build::arch::{self, LowerOptions, Part, Pooling, Task};
+use model_build::hub::{Checkpoint, Graph, Tensor};
 use model_build_tests::arrays::{self, Array, Arrays, Data};
+use model_build_tests::lowered::{File, fixtures, graphs, load, onnx, split};
 use model_build_tests::onnxruntime::{self, Level};
 use model_build_tests::rten;
 use serde_json::json;
@@ -18,67 +16,13 @@ use serde_json::json;
 /// What the outputs may differ by: transformers' own numbers on two machines differ as much.
 const BOUND: f32 = 1e-4;
 
-fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/arch")
-}
-
-fn cases() -> Vec<String> {
-    let mut names: Vec<String> = fs::read_dir(fixtures())
-        .unwrap()
-        .map(|e| e.unwrap())
-        .filter(|e| e.file_type().unwrap().is_dir())
-        .map(|e| e.file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    assert!(names.len() > 40, "the fixtures are there");
-    names
-}
-
-fn load(case: &str) -> Checkpoint {
-    let source = format::resolve(&fixtures().join(case)).unwrap();
-    match (source.format.read.unwrap())(&source.files).unwrap() {
-        Hub::Checkpoint(checkpoint) => checkpoint,
-        _ => panic!("a safetensors folder is a checkpoint"),
-    }
-}
-
-/// Inputs and expected outputs.
+/// Inputs and expected outputs of the one graph of a case.
 fn reference(case: &str) -> (Arrays, Arrays) {
-    let all = arrays::read(&fixtures().join(case).join("reference.safetensors"));
-    let pick = |start: &str| {
-        all.iter()
-            .filter_map(|(name, array)| Some((name.strip_prefix(start)?.to_owned(), array.clone())))
-            .collect::<Arrays>()
-    };
-    (pick("in."), pick("out."))
+    split(&fixtures().join(case).join("reference.safetensors"))
 }
 
 fn lower(checkpoint: &Checkpoint) -> Graph {
     arch::lower(checkpoint, &LowerOptions::default()).unwrap()
-}
-
-fn onnx(graph: &Graph) -> Vec<u8> {
-    let def = format::by_name("onnx").unwrap();
-    let options = WriteOptions { file_name: "model.onnx".into(), ..Default::default() };
-    let blobs = (def.write.unwrap())(&Hub::Graph(graph.clone()), &options).unwrap();
-    assert_eq!(blobs.len(), 1);
-    let mut bytes = Vec::new();
-    write_blob(&blobs[0].segments, &mut bytes, &mut |_| {}).unwrap();
-    bytes
-}
-
-/// A model file that lives as long as this.
-struct File(tempfile::TempDir);
-
-impl File {
-    fn of(graph: &Graph) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("model.onnx"), onnx(graph)).unwrap();
-        Self(folder)
-    }
-    fn path(&self) -> PathBuf {
-        self.0.path().join("model.onnx")
-    }
 }
 
 /// The greatest difference over all outputs, which must be the same set with the same shapes.
@@ -92,55 +36,71 @@ fn difference(case: &str, got: &Arrays, want: &Arrays) -> f32 {
     })
 }
 
+/// The greatest difference relative to the greatest number of the output, over all outputs.
+fn relative(got: &Arrays, want: &Arrays) -> f32 {
+    want.iter().fold(0.0, |worst, (name, want)| {
+        let size = want.f32().iter().fold(0.0f32, |m, v| m.max(v.abs()));
+        worst.max(arrays::max_abs_diff(got[name].f32(), want.f32()) / size.max(f32::MIN_POSITIVE))
+    })
+}
+
 #[test]
 fn every_fixture_agrees_with_transformers_in_onnx_runtime_with_and_without_its_optimizations() {
     let Some(runtime) = onnxruntime::find() else { return };
-    for case in cases() {
-        let (inputs, want) = reference(&case);
-        let file = File::of(&lower(&load(&case)));
-        let [plain, optimized] = [Level::None, Level::All]
-            .map(|level| difference(&case, &runtime.run(&file.path(), level, &inputs), &want));
-        println!("{case:26} max-abs {plain:.1e} unoptimized, {optimized:.1e} optimized");
+    for case in graphs() {
+        let (inputs, want) = case.reference();
+        let file = File::of(&case.graph());
+        let results = [Level::None, Level::All].map(|level| {
+            let got = runtime.run(&file.path(), level, &inputs);
+            (difference(&case.to_string(), &got, &want), relative(&got, &want))
+        });
+        let [(plain, _), (optimized, share)] = results;
+        println!(
+            "{case:45} max-abs {plain:.1e} unoptimized, {optimized:.1e} optimized, relative {share:.1e}"
+        );
         assert!(plain <= BOUND && optimized <= BOUND, "{case}");
     }
 }
 
 #[test]
 fn every_fixture_agrees_with_transformers_in_rten() {
-    for case in cases() {
-        let (inputs, want) = reference(&case);
-        let file = File::of(&lower(&load(&case)));
+    for case in graphs() {
+        let (inputs, want) = case.reference();
+        let file = File::of(&case.graph());
         let got = rten::run(&file.path(), &inputs);
-        let worst = difference(&case, &got, &want);
-        println!("{case:26} max-abs {worst:.1e}");
+        let worst = difference(&case.to_string(), &got, &want);
+        println!("{case:45} max-abs {worst:.1e}");
         assert!(worst <= BOUND, "{case}");
     }
 }
 
 #[test]
-fn every_task_of_every_architecture_has_a_fixture() {
-    let tested: BTreeSet<(String, String)> = cases()
+fn every_task_and_part_of_every_architecture_has_a_fixture() {
+    let fact = |graph: &Graph, key: &str| {
+        graph.metadata.iter().find(|(k, _)| k == key).map(|(_, v)| v.clone()).unwrap_or_default()
+    };
+    let tested: BTreeSet<[String; 3]> = graphs()
         .iter()
         .map(|case| {
-            let fact = |graph: &Graph, key: &str| {
-                graph.metadata.iter().find(|(k, _)| k == key).unwrap().1.clone()
-            };
-            let graph = lower(&load(case));
-            (fact(&graph, "model_build.architecture"), fact(&graph, "model_build.task"))
+            let graph = case.graph();
+            ["architecture", "task", "part"].map(|key| fact(&graph, &format!("model_build.{key}")))
         })
         .collect();
     for def in arch::ALL {
         for task in def.tasks {
-            let pair = (def.name.to_owned(), task.name().to_owned());
-            assert!(tested.contains(&pair), "no fixture shows {pair:?}");
+            let parts: Vec<&str> = task.parts().iter().map(|p| p.name()).collect();
+            for part in if parts.is_empty() { vec![""] } else { parts } {
+                let wanted = [def.name, task.name(), part].map(str::to_owned);
+                assert!(tested.contains(&wanted), "no fixture shows {wanted:?}");
+            }
         }
     }
 }
 
 #[test]
-fn every_value_of_a_lowered_graph_has_a_type_and_the_axes_are_batch_and_sequence() {
-    for case in cases() {
-        let graph = lower(&load(&case));
+fn every_value_of_a_lowered_graph_has_a_type_and_the_first_axis_is_a_batch() {
+    for case in graphs() {
+        let graph = case.graph();
         assert_eq!((graph.opset(), graph.ir_version), (17, 8));
         for id in graph.body.value_ids() {
             let value = graph.body.value(id);
@@ -153,7 +113,9 @@ fn every_value_of_a_lowered_graph_has_a_type_and_the_axes_are_batch_and_sequence
         }
         for id in graph.body.inputs().iter().chain(graph.body.outputs()) {
             let (_, shape) = graph.body.tensor_type(*id).unwrap();
-            assert_eq!(shape.unwrap()[0].to_string(), "batch", "{case}");
+            let first = shape.unwrap()[0].to_string();
+            let both = ["text_batch", "image_batch"].contains(&first.as_str());
+            assert!(first == "batch" || both && case.name.starts_with("clip"), "{case}: {first}");
         }
     }
 }
@@ -283,7 +245,7 @@ fn pooling_and_normalization_follow_the_options_over_the_folder() {
     let checkpoint = load("sentence-mean-normalize");
     let (inputs, want) = reference("sentence-mean-normalize");
     let run = |pooling, normalize| {
-        let options = LowerOptions { task: None, pooling, normalize };
+        let options = LowerOptions { pooling, normalize, ..LowerOptions::default() };
         let file = File::of(&arch::lower(&checkpoint, &options).unwrap());
         rten::run(&file.path(), &inputs)
     };
@@ -350,6 +312,33 @@ fn a_configuration_that_is_wrong_is_an_error_that_names_the_key() {
         ("vit-image", "patch_size", json!(13)),
         ("vit-image", "image_size", json!(u64::MAX)),
         ("vit-model", "qkv_bias", json!(1)),
+        ("resnet-basic", "depths", json!([1, 2])),
+        ("resnet-basic", "depths", json!([])),
+        ("resnet-basic", "hidden_sizes", json!("8")),
+        ("resnet-bottleneck", "hidden_sizes", json!([3, 12, 16])),
+        ("resnet-basic", "downsample_in_first_stage", json!("no")),
+        ("mobilenet_v2-image", "depth_multiplier", json!(-1)),
+        ("mobilenet_v2-image", "depth_multiplier", json!(1e300)),
+        ("mobilenet_v2-image", "expand_ratio", json!(0)),
+        ("mobilenet_v2-image", "tf_padding", json!(0)),
+        ("convnext-image", "num_stages", json!(4)),
+        ("convnext-image", "patch_size", json!([4, 4, 4])),
+        ("clip-end", "text_config", json!(7)),
+        ("clip-end", "text_config", json!(null)),
+        ("clip-text", "eos_token_id", json!([47])),
+        ("clip-text", "num_attention_heads", json!(5)),
+        ("t5-encoder", "feed_forward_proj", json!("gelu-gated")),
+        ("t5-encoder", "relative_attention_num_buckets", json!(3)),
+        ("t5-encoder", "relative_attention_num_buckets", json!(1u64 << 40)),
+        ("t5-encoder", "relative_attention_max_distance", json!(16)),
+        ("llama-plain", "num_key_value_heads", json!(3)),
+        ("llama-plain", "head_dim", json!(5)),
+        ("llama-plain", "rope_parameters", json!({"rope_type": "linear", "rope_theta": 1e4})),
+        ("llama-plain", "max_position_embeddings", json!(0)),
+        ("qwen2-window", "layer_types", json!(["full_attention", "chunked_attention"])),
+        ("qwen2-window", "sliding_window", json!(-3)),
+        ("gpt2-tied", "n_head", json!(5)),
+        ("gpt2-tied", "scale_attn_weights", json!("yes")),
     ];
     for (case, key, value) in wrong {
         let error = refused(case, |c| c.config[key] = value.clone());
@@ -385,6 +374,15 @@ fn a_configuration_that_is_not_lowered_is_refused_by_its_key() {
         ("mpnet-model", "relative_attention_num_buckets", json!(16)),
         ("vit-model", "head_dim", json!(16)),
         ("bert-model", "model_type", json!("bart")),
+        ("resnet-basic", "layer_type", json!("wide")),
+        ("resnet-basic", "hidden_act", json!("mish")),
+        ("t5-encoder", "dense_act_fn", json!("mish")),
+        ("t5-encoder", "relative_attention_max_distance", json!(1 << 20)),
+        ("t5-encoder", "architectures", json!(["T5Model"])),
+        ("t5-encoder", "quantization_config", json!({"quant_method": "gptq"})),
+        ("llama-plain", "max_position_embeddings", json!(1u64 << 31)),
+        ("llama-plain", "quantization_config", json!({"quant_method": "awq"})),
+        ("gpt2-tied", "add_cross_attention", json!(true)),
     ];
     for (case, key, value) in refusals {
         let error = refused(case, |c| c.config[key] = value.clone());
@@ -431,14 +429,96 @@ fn a_task_that_cannot_be_told_or_has_no_head_is_an_error_that_lists_the_tasks() 
 }
 
 #[test]
+fn a_part_that_is_missing_or_of_another_task_is_an_error_that_lists_the_parts() {
+    let ask = |part| LowerOptions { part, ..LowerOptions::default() };
+    for case in ["t5-relu", "whisper-tied"] {
+        let error = refused_with(case, ask(None), |_| {});
+        assert_eq!(error.kind(), ErrorKind::Manifest, "{error}");
+        let listed = "encoder, decoder, decoder-with-past";
+        assert!(error.hints().iter().any(|h| h.contains(listed)), "{error:?}");
+        let error = refused_with(case, ask(Some(Part::Vision)), |_| {});
+        assert!(error.hints().iter().any(|h| h.contains(listed)), "{error:?}");
+    }
+    for (case, part) in [
+        ("bert-model", Part::Encoder),
+        ("resnet-basic", Part::Vision),
+        ("clip-end", Part::Decoder),
+        ("clip-text", Part::Vision),
+    ] {
+        let error = refused_with(case, ask(Some(part)), |_| {});
+        assert_eq!(error.kind(), ErrorKind::Manifest, "{case}: {error}");
+        assert!(error.to_string().contains(part.name()), "{case}: {error}");
+    }
+}
+
+#[test]
+fn rotary_positions_of_another_kind_are_refused_and_the_known_ones_are_listed() {
+    for kind in ["dynamic", "longrope", "proportional"] {
+        let error = refused("llama-plain", |c| {
+            c.config["rope_parameters"] =
+                json!({"rope_type": kind, "rope_theta": 10000.0, "factor": 2.0});
+        });
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+        assert!(error.to_string().contains(kind), "{error}");
+        assert!(error.hints().iter().any(|h| h.contains("llama3")), "{error:?}");
+    }
+    let error = refused("llama-plain", |c| {
+        c.config["rope_parameters"] =
+            json!({"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5});
+    });
+    assert!(error.to_string().contains("partial_rotary_factor"), "{error}");
+}
+
+#[test]
+fn as_many_layers_as_fit_in_a_number_end_at_the_first_missing_tensor() {
+    for (case, key, part) in [
+        ("llama-plain", "num_hidden_layers", Part::DecoderWithPast),
+        ("gpt2-tied", "n_layer", Part::DecoderWithPast),
+        ("t5-relu", "num_decoder_layers", Part::DecoderWithPast),
+        ("t5-relu", "num_layers", Part::Encoder),
+        ("whisper-tied", "decoder_layers", Part::DecoderWithPast),
+        ("whisper-tied", "encoder_layers", Part::Encoder),
+    ] {
+        let options = LowerOptions { part: Some(part), ..LowerOptions::default() };
+        let error = refused_with(case, options, |c| c.config[key] = json!(1u64 << 32));
+        assert!(error.to_string().contains("2."), "{case}: {error}");
+    }
+}
+
+#[test]
+fn what_a_part_does_not_read_is_left_out_and_nothing_else() {
+    let ask = |part| LowerOptions { part: Some(part), ..LowerOptions::default() };
+    let extra = |name: &'static str| {
+        move |c: &mut Checkpoint| {
+            let tensor = Tensor::from_f32(vec![1], &[1.0]).unwrap();
+            c.tensors.insert(name.to_owned(), tensor);
+        }
+    };
+    for (case, part, name) in [
+        ("t5-relu", Part::Encoder, "encoder.block.0.layer.0.SelfAttention.q.lora_A.weight"),
+        ("t5-relu", Part::Decoder, "decoder.block.2.layer.0.layer_norm.weight"),
+        ("whisper-tied", Part::DecoderWithPast, "model.decoder.layers.0.fc1.lora_A.weight"),
+        ("clip-end", Part::Text, "text_model.encoder.layers.2.layer_norm1.bias"),
+    ] {
+        let error = refused_with(case, ask(part), extra(name));
+        assert!(error.to_string().contains(name), "{case}: {error}");
+    }
+    let graph = arch::lower(&load("t5-relu"), &ask(Part::DecoderWithPast)).unwrap();
+    let cross = "decoder.block.0.layer.1.EncDecAttention.k.weight";
+    assert!(graph.body.find(cross).is_none(), "the cache has what it makes");
+}
+
+#[test]
 fn poolings_that_make_no_sense_are_errors() {
-    let with = |pooling, normalize| LowerOptions { task: None, pooling, normalize };
+    let with = |pooling, normalize| LowerOptions { pooling, normalize, ..LowerOptions::default() };
     let error = refused_with("bert-seqcls", with(Some(Pooling::Mean), None), |_| {});
     assert_eq!(error.kind(), ErrorKind::Manifest);
     let error = refused_with("bert-model", with(None, Some(true)), |_| {});
     assert_eq!(error.kind(), ErrorKind::Manifest);
-    let error = refused_with("vit-model", with(Some(Pooling::Mean), None), |_| {});
-    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    for case in ["vit-model", "resnet-model", "convnext-model", "mobilenet_v2-model", "clip-text"] {
+        let error = refused_with(case, with(Some(Pooling::Mean), None), |_| {});
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{case}");
+    }
 
     let pooling = |text: &'static str| {
         move |c: &mut Checkpoint| {

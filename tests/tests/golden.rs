@@ -11,6 +11,15 @@ use model_build_tests::project::{Project, repository};
 const CHECKPOINTS: &[(&str, &str, &str)] = &[
     ("digits", "examples/digits/model", GRAPHS),
     ("llama", "tests/fixtures/gguf_arch/llama-k256", TENSORS),
+    ("resnet", "tests/fixtures/arch/resnet-basic", WHOLE),
+    ("mobilenet_v2", "tests/fixtures/arch/mobilenet_v2-image", WHOLE),
+    ("convnext", "tests/fixtures/arch/convnext-image", WHOLE),
+    ("clip", "tests/fixtures/arch/clip-end", WHOLE),
+    ("t5", "tests/fixtures/arch/t5-buckets", PARTS),
+    ("whisper", "tests/fixtures/arch/whisper-tied", PARTS),
+    ("llama-3", "tests/fixtures/arch/llama-3", WHOLE),
+    ("qwen2", "tests/fixtures/arch/qwen2-window", WHOLE),
+    ("gpt2", "tests/fixtures/arch/gpt2-tied", WHOLE),
 ];
 
 const GRAPHS: &str = r#"
@@ -21,6 +30,22 @@ targets.fp16 = { format = "onnx", precision = "fp16" }
 targets.bf16 = { format = "onnx", precision = "bf16" }
 targets.int8 = { format = "onnx", quantization = "int8" }
 targets.batch-1 = { format = "onnx", shapes = { batch = 1 } }
+targets.slim = { format = "onnx", optimization = { layer-fusion = false } }
+targets.paged = { format = "onnx", optimization = { layer-fusion = false, memory-optimization = true } }
+"#;
+
+const WHOLE: &str = r#"
+[m]
+source = "model"
+targets.fp32 = { format = "onnx" }
+"#;
+
+const PARTS: &str = r#"
+[m]
+source = "model"
+targets.encoder = { format = "onnx", part = "encoder" }
+targets.decoder = { format = "onnx", part = "decoder" }
+targets.with-past = { format = "onnx", part = "decoder-with-past" }
 "#;
 
 const TENSORS: &str = r#"

@@ -90,13 +90,39 @@ fn full_range_int8_is_what_quantize_dynamic_makes_byte_for_byte() {
 }
 
 #[test]
+fn uint8_is_what_quantize_dynamic_makes_byte_for_byte() {
+    let graph = onnx::from_file(&fixture("int8/model.onnx")).unwrap();
+    let reference = arrays::read(&fixture("int8/reference.safetensors"));
+    let params = Params::new([("type", "uint8"), ("activations", "tensor")]);
+    let quantized = run(&pass::DYNAMIC_INT8, &graph, &params);
+    let of = |name: &str| match &reference[name].data {
+        Data::U8(bytes) => bytes.clone(),
+        _ => reference[name].f32().iter().flat_map(|v| v.to_le_bytes()).collect(),
+    };
+    for weight in ["w1", "shared", "w3", "w4"] {
+        for (ours, theirs) in
+            [("quantized", "u8"), ("scale", "u8_scale"), ("zero_point", "u8_zero")]
+        {
+            let ours = bytes(&quantized, &format!("{weight}_{ours}"));
+            assert!(ours == of(&format!("{weight}_{theirs}")), "{weight} {theirs}");
+        }
+    }
+    let Some(runtime) = onnxruntime::find() else { return };
+    let inputs = Arrays::from([("x".to_owned(), reference["x"].clone())]);
+    let ours = compute(&runtime, Level::None, &quantized, &inputs);
+    assert_eq!(ours["y"], reference["y_u8"], "bit for bit");
+}
+
+#[test]
 fn int8_stays_near_f32_in_onnx_runtime_and_rten() {
     let Some(runtime) = onnxruntime::find() else { return };
     for case in CASES {
         let (graph, inputs, want) = lowered(case);
-        for params in
-            [Params::default(), Params::new([("range", "full"), ("activations", "tensor")])]
-        {
+        for params in [
+            Params::default(),
+            Params::new([("range", "full"), ("activations", "tensor")]),
+            Params::new([("type", "uint8")]),
+        ] {
             let quantized = run(&pass::DYNAMIC_INT8, &graph, &params);
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("model.onnx");

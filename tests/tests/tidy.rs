@@ -20,6 +20,7 @@ const LAYERS: &[&[&str]] = &[
     &["arch"],
     &["pass"],
     &["run"],
+    &["calibrate"],
     &["verify"],
     &["embed"],
     &["cache"],
@@ -28,6 +29,7 @@ const LAYERS: &[&[&str]] = &[
     &["look"],
     &["reuse"],
     &["execute"],
+    &["report"],
     &["front"],
 ];
 
@@ -176,6 +178,9 @@ fn every_feature_file_stands_in_its_parents_list() {
             for line in code(text).lines() {
                 let Some((_, def)) = line.split_once("static ") else { continue };
                 let Some((name, ty)) = def.split_once(':') else { continue };
+                if name.starts_with('$') {
+                    continue; // what a macro makes is used where it stands in the list
+                }
                 // A `DEF` is named after its file: `bert::DEF`.
                 let stem = file.trim_end_matches("/mod.rs").trim_end_matches(".rs");
                 let stem = stem.rsplit('/').next().unwrap();

@@ -14,6 +14,9 @@ const OPSET: i64 = 17;
 /// The ONNX IR version that goes with it.
 const IR_VERSION: i64 = 8;
 
+/// What the names of tensors end with that torch keeps beside the weights and that no node reads.
+const BUFFERS: &[&str] = &["position_ids", "token_type_ids", "num_batches_tracked"];
+
 /// A graph in the making.
 ///
 /// A *path* is a module's name as in transformers, without the model's prefix: `encoder.layer.0`.
@@ -21,6 +24,8 @@ const IR_VERSION: i64 = 8;
 pub(super) struct Builder<'c> {
     checkpoint: &'c Checkpoint,
     prefix: &'static str,
+    /// What stands before the names of nodes.
+    scope: &'static str,
     used: BTreeSet<String>,
     graph: Graph,
     outputs: Vec<(ValueId, String)>,
@@ -34,10 +39,19 @@ impl<'c> Builder<'c> {
         Self {
             checkpoint,
             prefix: if prefixed { prefix } else { "" },
+            scope: "",
             used: BTreeSet::new(),
             graph: Graph::new(family, IR_VERSION, OPSET),
             outputs: Vec::new(),
         }
+    }
+
+    /// Goes on with a part of the model: its tensors' names start with `prefix`, unless none in the
+    /// file does, and the names of its nodes with `scope`.
+    pub(super) fn enter(&mut self, prefix: &'static str, scope: &'static str) {
+        let prefixed = self.checkpoint.tensors.keys().any(|name| name.starts_with(prefix));
+        self.prefix = if prefixed { prefix } else { "" };
+        self.scope = scope;
     }
 
     /// The name in the file of a tensor of the encoder.
@@ -105,6 +119,11 @@ impl<'c> Builder<'c> {
         self.constant(name.to_owned(), Tensor::from_i64(vec![values.len() as u64], values)?)
     }
 
+    /// A constant that belongs to a module.
+    pub(super) fn tensor(&mut self, name: &str, tensor: Tensor) -> Result<ValueId> {
+        self.constant(name.to_owned(), tensor)
+    }
+
     /// Adds a node of module `path` with one output, and returns that output.
     pub(super) fn op(
         &mut self,
@@ -113,7 +132,7 @@ impl<'c> Builder<'c> {
         inputs: &[ValueId],
         attrs: &[(&str, AttrValue)],
     ) -> Result<ValueId> {
-        let base = format!("{path}/{op}");
+        let base = format!("{}{path}/{op}", self.scope);
         let mut name = base.clone();
         let mut number = 0;
         while self.graph.body.find(&name).is_some() {
@@ -220,7 +239,7 @@ impl<'c> Builder<'c> {
             .keys()
             .map(String::as_str)
             .filter(|name| !self.used.contains(*name))
-            .filter(|name| !name.ends_with("position_ids") && !name.ends_with("token_type_ids"))
+            .filter(|name| !BUFFERS.iter().any(|end| name.ends_with(end)))
             .filter(|name| !name.starts_with(&pooler))
             .filter(|name| !ignored.iter().any(|start| name.starts_with(start)))
             .collect();
@@ -272,6 +291,8 @@ pub(super) enum Activation {
     QuickGelu,
     /// `max(x, 0)`.
     Relu,
+    /// `min(max(x, 0), 6)`.
+    Relu6,
     /// `x · sigmoid(x)`.
     Silu,
     /// The hyperbolic tangent.
@@ -292,6 +313,7 @@ const ACTIVATIONS: &[(&str, Activation)] = &[
     ("gelu_python_tanh", Activation::GeluTanh),
     ("quick_gelu", Activation::QuickGelu),
     ("relu", Activation::Relu),
+    ("relu6", Activation::Relu6),
     ("silu", Activation::Silu),
     ("swish", Activation::Silu),
     ("tanh", Activation::Tanh),
@@ -306,7 +328,11 @@ impl Activation {
         key: &'static str,
         default: &'static str,
     ) -> Result<Self> {
-        let name = config.text_or(key, default)?;
+        Self::named(key, config.text_or(key, default)?)
+    }
+
+    /// The function of that name, which a key of config.json has.
+    pub(super) fn named(key: &'static str, name: &str) -> Result<Self> {
         ACTIVATIONS.iter().find(|(n, _)| *n == name).map(|(_, a)| *a).ok_or_else(|| {
             let known: Vec<&str> = ACTIVATIONS.iter().map(|(n, _)| *n).collect();
             refused(key, format!("is `{name}`, an activation that is not lowered here"))
@@ -347,6 +373,10 @@ impl Activation {
                 b.op(path, "Mul", &[x, gate], &[])
             }
             Self::Relu => b.op(path, "Relu", &[x], &[]),
+            Self::Relu6 => {
+                let (low, high) = (b.scalar(0.0)?, b.scalar(6.0)?);
+                b.op(path, "Clip", &[x, low, high], &[])
+            }
             Self::Tanh => b.op(path, "Tanh", &[x], &[]),
             Self::Sigmoid => b.op(path, "Sigmoid", &[x], &[]),
             Self::Linear => Ok(x),

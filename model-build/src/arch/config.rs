@@ -80,6 +80,29 @@ impl<'c> Config<'c> {
         }
     }
 
+    /// A list of whole numbers of at least one, not empty; `default` when the key is absent.
+    pub(super) fn lengths_or(&self, key: &'static str, default: &[u64]) -> Result<Vec<u64>> {
+        let Some((key, value)) = self.get(&[key]) else { return Ok(default.to_vec()) };
+        match value.as_array().filter(|list| !list.is_empty()) {
+            Some(list) => list.iter().map(|n| length(key, n)).collect(),
+            None => Err(wrong(key, format!("must be a list of whole numbers, it is {value}"))),
+        }
+    }
+
+    /// A table of keys of its own, under the first of the keys that is there.
+    pub(super) fn table(&self, keys: &[&'static str]) -> Result<Self> {
+        let (key, value) = self.required(keys)?;
+        let keys = value
+            .as_object()
+            .ok_or_else(|| wrong(key, format!("must be a table of keys, it is {value}")))?;
+        Ok(Self { keys })
+    }
+
+    /// A length, or a list of two: height and width; `default` when the key is absent.
+    pub(super) fn square_or(&self, key: &'static str, default: u64) -> Result<[u64; 2]> {
+        if self.get(&[key]).is_none() { Ok([default; 2]) } else { self.square(key) }
+    }
+
     /// A length, or a list of two: height and width.
     pub(super) fn square(&self, key: &'static str) -> Result<[u64; 2]> {
         let (key, value) = self.required(&[key])?;
@@ -180,6 +203,11 @@ impl<'c> Config<'c> {
         {
             return Err(refused(key, "is not empty: pruned attention heads are not lowered here"));
         }
+        self.refuse_packed()
+    }
+
+    /// Refuses weights that something has quantized.
+    pub(super) fn refuse_packed(&self) -> Result<()> {
         if let Some((key, _)) = self.get(&["quantization_config"]) {
             return Err(refused(key, "is there: its packed weights are not read here")
                 .hint("take the unquantized checkpoint and quantize it in the manifest"));

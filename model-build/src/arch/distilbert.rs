@@ -62,7 +62,7 @@ fn lower(checkpoint: &Checkpoint, options: &LowerOptions) -> Result<Graph> {
     ];
     let x = sum_and_norm(b, &parts, &sizes)?;
     let mask = text.additive_mask(b)?;
-    let stack = Stack { sizes, names: &NAMES, norm: Norm::After, qkv_bias: true };
+    let stack = Stack { sizes, names: &NAMES, norm: Norm::After, qkv_bias: [true; 3] };
     let x = stack.run(b, x, &[mask])?;
 
     let heads = Heads {

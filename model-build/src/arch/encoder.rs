@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::hub::{AttrValue, DType, Dim, ValueId};
 
 /// What is added to the scores of masked tokens.
-const MASKED: f32 = -10000.0;
+pub(super) const MASKED: f32 = -10000.0;
 
 /// The sizes of an encoder, from config.json.
 #[derive(Clone, Copy, Debug)]
@@ -110,7 +110,7 @@ pub(super) struct Stack {
     pub(super) names: &'static Names,
     pub(super) norm: Norm,
     /// Whether query, key and value have biases.
-    pub(super) qkv_bias: bool,
+    pub(super) qkv_bias: [bool; 3],
 }
 
 impl Stack {
@@ -179,9 +179,9 @@ impl Stack {
             (self.names.key, [0, 2, 3, 1]),
             (self.names.value, [0, 2, 1, 3]),
         ];
-        for (part, (name, order)) in parts.iter_mut().zip(kinds) {
+        for ((part, (name, order)), bias) in parts.iter_mut().zip(kinds).zip(self.qkv_bias) {
             let module = at(b, name);
-            let y = b.linear(&module, x, [hidden, hidden], self.qkv_bias)?;
+            let y = b.linear(&module, x, [hidden, hidden], bias)?;
             let y = b.op(&module.path, "Reshape", &[y, split], &[])?;
             *part = b.op(
                 &module.path,
@@ -227,21 +227,20 @@ pub(super) fn batch_and_sequence() -> [Dim; 2] {
 impl Text {
     /// Adds the inputs `input_ids` and `attention_mask`.
     pub(super) fn inputs(b: &mut Builder<'_>) -> Result<Self> {
-        let ids = b.input("input_ids", DType::I64, &batch_and_sequence())?;
-        let mask = b.input("attention_mask", DType::I64, &batch_and_sequence())?;
+        Self::inputs_of(b, "batch")
+    }
+
+    /// The same with another name for the texts' axis.
+    pub(super) fn inputs_of(b: &mut Builder<'_>, batch: &str) -> Result<Self> {
+        let shape = [Dim::symbol(batch), Dim::symbol("sequence")];
+        let ids = b.input("input_ids", DType::I64, &shape)?;
+        let mask = b.input("attention_mask", DType::I64, &shape)?;
         Ok(Self { ids, mask })
     }
 
     /// What the mask adds to attention scores, `[batch, 1, 1, sequence]`.
     pub(super) fn additive_mask(&self, b: &mut Builder<'_>) -> Result<ValueId> {
-        let path = "attention_mask";
-        let axes = b.integers(&[1, 2])?;
-        let wide = b.op(path, "Unsqueeze", &[self.mask, axes], &[])?;
-        let keep = b.cast(path, wide, DType::F32)?;
-        let one = b.scalar(1.0)?;
-        let drop = b.op(path, "Sub", &[one, keep], &[])?;
-        let masked = b.scalar(MASKED)?;
-        b.op(path, "Mul", &[drop, masked], &[])
+        super::cache::additive(b, "attention_mask", self.mask)
     }
 
     /// Positions 0, 1, 2 … for each token of a sequence: `[sequence]`.

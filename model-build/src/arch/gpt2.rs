@@ -4,7 +4,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::config::wrong;
 use super::gguf::{GgufDef, Keys, Table};
-use super::{ArchDef, Config};
+use super::{ArchDef, Config, Task, gpt2_graph};
 use crate::error::Result;
 use crate::tokenizer::Kind;
 
@@ -92,7 +92,7 @@ pub(super) static DEF: ArchDef = ArchDef {
     model_types: &["gpt2"],
     classes: &["GPT2"],
     revision: 1,
-    tasks: &[],
-    lower: None,
+    tasks: &[Task::TextGeneration],
+    lower: Some(|checkpoint, options| gpt2_graph::lower(&DEF, checkpoint, options)),
     gguf: Some(&GGUF),
 };

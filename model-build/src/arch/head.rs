@@ -63,12 +63,12 @@ impl Heads {
         config: &Config<'_>,
     ) -> Result<()> {
         match resolved.task {
-            Task::FeatureExtraction => features(b, resolved, x, mask, sizes),
+            Task::FeatureExtraction => features(b, resolved, x, mask, sizes.hidden),
             Task::SequenceClassification => (self.classify)(b, x, sizes, config),
             Task::TokenClassification => token_classifier(b, x, sizes, config),
             Task::MaskedLm => self.masked_lm.lower(b, x, sizes, config),
             Task::QuestionAnswering => question_answering(b, x, sizes),
-            Task::ImageClassification => Err(Error::bug("an image task of a text encoder")),
+            _ => Err(Error::bug("a text encoder with a task that is none of its own")),
         }
     }
 }
@@ -76,21 +76,21 @@ impl Heads {
 /// Outputs of the bare encoder: `sentence_embedding` `[batch, hidden]` where pooling is asked for,
 /// else `last_hidden_state` `[batch, sequence, hidden]`, and `pooler_output` `[batch, hidden]`
 /// where the file has BERT's pooler.
-fn features(
+pub(super) fn features(
     b: &mut Builder<'_>,
     resolved: &Resolved,
     x: ValueId,
     mask: ValueId,
-    sizes: &Sizes,
+    width: u64,
 ) -> Result<()> {
     let [batch, sequence] = batch_and_sequence();
-    let hidden = Dim::Fixed(sizes.hidden);
+    let hidden = Dim::Fixed(width);
     let path = "sentence_embedding";
     let mut pooled = match resolved.pooling {
         Pooling::None => {
             if b.has(&b.in_encoder("pooler.dense.weight")) {
                 let pooler = b.module("pooler.dense");
-                let square = [sizes.hidden, sizes.hidden];
+                let square = [width, width];
                 let y = first_token_dense(b, &pooler, x, square, Activation::Tanh)?;
                 b.output("last_hidden_state", x, &[batch.clone(), sequence, hidden.clone()]);
                 b.output("pooler_output", y, &[batch, hidden]);
@@ -186,6 +186,31 @@ fn question_answering(b: &mut Builder<'_>, x: ValueId, sizes: &Sizes) -> Result<
     Ok(())
 }
 
+/// `x` `[…, hidden]` on the vocabulary, without a bias: `[…, vocabulary]`.
+///
+/// The weight at `at` is used in its own right when it differs from the word embeddings `table`, as
+/// transformers does; else both are one initializer. `ties` says what holds where the file has only
+/// the word embeddings.
+pub(super) fn project(
+    b: &mut Builder<'_>,
+    at: &Module,
+    table: &str,
+    x: ValueId,
+    shape: [u64; 2],
+    ties: bool,
+) -> Result<ValueId> {
+    let own = format!("{}.weight", at.file);
+    let tied = if b.has(&own) { b.same(&own, table)? } else { ties };
+    if !tied {
+        return b.linear(at, x, shape, false);
+    }
+    b.mark_used(&own);
+    let table = b.weight(table, &shape)?;
+    let perm = [("perm", AttrValue::Ints(vec![1, 0]))];
+    let turned = b.op(&at.path, "Transpose", &[table], &perm)?;
+    b.op(&at.path, "MatMul", &[x, turned], &[])
+}
+
 /// Where a masked language model's head keeps its parts.
 pub(super) struct MaskedLm {
     pub(super) dense: &'static str,
@@ -200,9 +225,6 @@ pub(super) struct MaskedLm {
 
 impl MaskedLm {
     /// `logits` `[batch, sequence, vocabulary]`.
-    ///
-    /// A decoder's weight in the file is used in its own right when it differs from the word
-    /// embeddings, as transformers does; else both are one initializer.
     fn lower(
         &self,
         b: &mut Builder<'_>,
@@ -217,28 +239,10 @@ impl MaskedLm {
         let x = self.activation.apply(b, &dense.path, x)?;
         let x = b.layer_norm(&Module::head(self.norm), x, sizes.hidden, sizes.epsilon)?;
 
-        let own = format!("{}.weight", self.decoder);
-        let embeddings = b.in_encoder("embeddings.word_embeddings.weight");
-        let tied = if b.has(&own) {
-            b.same(&own, &embeddings)?
-        } else {
-            config.flag_or("tie_word_embeddings", true)?
-        };
-        let shape = [vocabulary, sizes.hidden];
         let decoder = Module::head(self.decoder);
-        let projected = if tied {
-            b.mark_used(&own);
-            let table = b.weight(&embeddings, &shape)?;
-            let turned = b.op(
-                &decoder.path,
-                "Transpose",
-                &[table],
-                &[("perm", AttrValue::Ints(vec![1, 0]))],
-            )?;
-            b.op(&decoder.path, "MatMul", &[x, turned], &[])?
-        } else {
-            b.linear(&decoder, x, shape, false)?
-        };
+        let embeddings = b.in_encoder("embeddings.word_embeddings.weight");
+        let ties = config.flag_or("tie_word_embeddings", true)?;
+        let projected = project(b, &decoder, &embeddings, x, [vocabulary, sizes.hidden], ties)?;
         let own_bias = format!("{}.bias", self.decoder);
         let name = if b.has(&own_bias) { own_bias.as_str() } else { self.bias };
         let bias = b.weight(name, &[vocabulary])?;

@@ -4,7 +4,8 @@ use serde_json::{Map, Value as Json, json};
 
 use super::decoder::{Common, Layer, Sizes, common, ends, head_size};
 use super::gguf::{GgufDef, Keys, Rope, Table, llama3};
-use super::{ArchDef, Config};
+use super::llama_graph::{self, Bias, Family, Window};
+use super::{ArchDef, Config, Task};
 use crate::error::Result;
 use crate::tokenizer::Kind;
 
@@ -77,6 +78,10 @@ pub(super) fn tensors(config: &Config<'_>, table: &mut Table) -> Result<()> {
     Ok(())
 }
 
+/// How its graph differs from others of its kind.
+const FAMILY: Family =
+    Family { bias: Bias::Key, window: Window::Never, head_norms: false, mlp_bias: true };
+
 static GGUF: GgufDef = GgufDef {
     name: "llama",
     revision: 1,
@@ -96,7 +101,7 @@ pub(super) static DEF: ArchDef = ArchDef {
     model_types: &["llama"],
     classes: &["Llama"],
     revision: 1,
-    tasks: &[],
-    lower: None,
+    tasks: &[Task::TextGeneration],
+    lower: Some(|checkpoint, options| llama_graph::lower(&DEF, FAMILY, checkpoint, options)),
     gguf: Some(&GGUF),
 };

@@ -2,10 +2,11 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::ArchDef;
 use super::decoder::common;
 use super::gguf::{GgufDef, Keys};
 use super::llama::{self, head_of, heads_of};
+use super::llama_graph::{self, Bias, Family, Window};
+use super::{ArchDef, Task};
 use crate::error::Result;
 use crate::tokenizer::Kind;
 
@@ -28,6 +29,10 @@ fn keys(keys: &mut Keys<'_>) -> Result<()> {
     llama::rest(keys)
 }
 
+/// How its graph differs from others of its kind.
+const FAMILY: Family =
+    Family { bias: Bias::Never, window: Window::All, head_norms: false, mlp_bias: false };
+
 static GGUF: GgufDef = GgufDef {
     name: "llama",
     revision: 1,
@@ -47,7 +52,7 @@ pub(super) static DEF: ArchDef = ArchDef {
     model_types: &["mistral"],
     classes: &["Mistral"],
     revision: 1,
-    tasks: &[],
-    lower: None,
+    tasks: &[Task::TextGeneration],
+    lower: Some(|checkpoint, options| llama_graph::lower(&DEF, FAMILY, checkpoint, options)),
     gguf: Some(&GGUF),
 };

@@ -88,7 +88,7 @@ fn lower(checkpoint: &Checkpoint, options: &LowerOptions) -> Result<Graph> {
     let x = sum_and_norm(b, &parts, &sizes)?;
     let bias = distance_bias(b, &text, sizes.heads)?;
     let mask = text.additive_mask(b)?;
-    let stack = Stack { sizes, names: &NAMES, norm: Norm::After, qkv_bias: true };
+    let stack = Stack { sizes, names: &NAMES, norm: Norm::After, qkv_bias: [true; 3] };
     let x = stack.run(b, x, &[bias, mask])?;
 
     let heads = Heads {

@@ -5,7 +5,8 @@ use serde_json::{Map, Value as Json, json};
 use super::decoder::{Common, Layer, Sizes, common, ends};
 use super::gguf::{GgufDef, Keys, Table};
 use super::llama::heads_of;
-use super::{ArchDef, Config};
+use super::llama_graph::{self, Bias, Family, Window};
+use super::{ArchDef, Config, Task};
 use crate::error::Result;
 use crate::tokenizer::Kind;
 
@@ -42,6 +43,10 @@ fn tensors(config: &Config<'_>, table: &mut Table) -> Result<()> {
     Ok(())
 }
 
+/// How its graph differs from others of its kind.
+const FAMILY: Family =
+    Family { bias: Bias::Inputs, window: Window::Listed, head_norms: false, mlp_bias: false };
+
 static GGUF: GgufDef = GgufDef {
     name: "qwen2",
     revision: 1,
@@ -61,7 +66,7 @@ pub(super) static DEF: ArchDef = ArchDef {
     model_types: &["qwen2"],
     classes: &["Qwen2"],
     revision: 1,
-    tasks: &[],
-    lower: None,
+    tasks: &[Task::TextGeneration],
+    lower: Some(|checkpoint, options| llama_graph::lower(&DEF, FAMILY, checkpoint, options)),
     gguf: Some(&GGUF),
 };

@@ -5,8 +5,9 @@ use serde_json::{Map, Value as Json, json};
 use super::decoder::{Common, Layer, Sizes, common, ends};
 use super::gguf::{GgufDef, Keys, Table};
 use super::llama::heads_of;
+use super::llama_graph::{self, Bias, Family, Window};
 use super::qwen2::plain;
-use super::{ArchDef, Config};
+use super::{ArchDef, Config, Task};
 use crate::error::Result;
 use crate::tokenizer::Kind;
 
@@ -46,6 +47,10 @@ fn tensors(config: &Config<'_>, table: &mut Table) -> Result<()> {
     Ok(())
 }
 
+/// How its graph differs from others of its kind.
+const FAMILY: Family =
+    Family { bias: Bias::Key, window: Window::Listed, head_norms: true, mlp_bias: false };
+
 static GGUF: GgufDef = GgufDef {
     name: "qwen3",
     revision: 1,
@@ -65,7 +70,7 @@ pub(super) static DEF: ArchDef = ArchDef {
     model_types: &["qwen3"],
     classes: &["Qwen3"],
     revision: 1,
-    tasks: &[],
-    lower: None,
+    tasks: &[Task::TextGeneration],
+    lower: Some(|checkpoint, options| llama_graph::lower(&DEF, FAMILY, checkpoint, options)),
     gguf: Some(&GGUF),
 };

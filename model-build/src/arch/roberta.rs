@@ -40,7 +40,7 @@ fn lower(checkpoint: &Checkpoint, options: &LowerOptions) -> Result<Graph> {
     ];
     let x = sum_and_norm(b, &parts, &sizes)?;
     let mask = text.additive_mask(b)?;
-    let stack = Stack { sizes, names: &BERT_NAMES, norm: Norm::After, qkv_bias: true };
+    let stack = Stack { sizes, names: &BERT_NAMES, norm: Norm::After, qkv_bias: [true; 3] };
     let x = stack.run(b, x, &[mask])?;
 
     let heads = Heads {
@@ -95,7 +95,10 @@ fn keys(keys: &mut Keys<'_>) -> Result<()> {
         let classifies = gguf.tensor(CLASSIFIER.1).is_some();
         let task = if classifies { Task::SequenceClassification } else { Task::FeatureExtraction };
         keys.set("model_type", kind);
-        keys.set("architectures", vec![format!("{class}{}", task.class_suffix())]);
+        keys.set(
+            "architectures",
+            vec![format!("{class}{}", task.class_suffixes().first().unwrap_or(&""))],
+        );
     }
     bert_gguf::uses(keys)
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::config::{refused, wrong};
 use super::gguf::{GgufDef, Keys, Table};
-use super::{ArchDef, Config};
+use super::{ArchDef, Config, Task, t5_graph};
 use crate::error::Result;
 use crate::tokenizer::Kind;
 
@@ -31,6 +31,11 @@ fn defaults(config: &Map<String, Json>) -> Json {
     defaults
 }
 
+/// Whether the checkpoint is one of mT5, whose defaults are others.
+pub(super) fn is_mt5(config: &Config<'_>) -> Result<bool> {
+    Ok(config.text_or("model_type", "t5")? == "mt5")
+}
+
 /// A gate of the feed-forward networks, by which a file with gates is told.
 const GATE: &str = "enc.blk.0.ffn_gate.weight";
 
@@ -46,7 +51,7 @@ fn gated(config: &Config<'_>) -> Result<bool> {
     }
 }
 
-fn decoder_layers(config: &Config<'_>) -> Result<u64> {
+pub(super) fn decoder_layers(config: &Config<'_>) -> Result<u64> {
     config.length_or("num_decoder_layers", config.length(&["num_layers"])?)
 }
 
@@ -83,7 +88,7 @@ fn keys(keys: &mut Keys<'_>) -> Result<()> {
 const START: &str = "decoder_start_token_id";
 
 /// The names that the embedding has, of which checkpoints have one or more.
-const EMBEDDINGS: [&str; 3] =
+pub(super) const EMBEDDINGS: [&str; 3] =
     ["decoder.embed_tokens.weight", "encoder.embed_tokens.weight", "shared.weight"];
 
 fn ends(config: &Config<'_>, table: &mut Table) -> Result<()> {
@@ -218,9 +223,9 @@ static GGUF: GgufDef = GgufDef {
 pub(super) static DEF: ArchDef = ArchDef {
     name: "t5",
     model_types: &["t5", "mt5"],
-    classes: &["T5", "MT5"],
+    classes: &["T5Encoder", "MT5Encoder", "T5", "MT5"],
     revision: 1,
-    tasks: &[],
-    lower: None,
+    tasks: &[Task::Text2TextGeneration, Task::FeatureExtraction],
+    lower: Some(|checkpoint, options| t5_graph::lower(&DEF, checkpoint, options)),
     gguf: Some(&GGUF),
 };

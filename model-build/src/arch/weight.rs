@@ -19,7 +19,7 @@ pub(super) fn widened(name: &str, tensor: &Tensor) -> Result<Tensor> {
 }
 
 /// A matrix `[rows, columns]` as `[columns, rows]` in f32, transposed when it is read.
-pub(super) fn transposed(name: &str, tensor: &Tensor) -> Result<Tensor> {
+pub(crate) fn transposed(name: &str, tensor: &Tensor) -> Result<Tensor> {
     check(name, tensor)?;
     let &[rows, columns] = tensor.shape() else {
         return Err(Error::bug("only a matrix is transposed").item(name));
@@ -144,6 +144,10 @@ impl Produce for Transposed {
         let row = (self.rows as u64).saturating_mul(4).max(1);
         let lines = 512 / self.source.dtype().bits().max(1);
         row.saturating_mul(lines.min(self.columns as u64).max(1))
+    }
+
+    fn transpose_of(&self) -> Option<Tensor> {
+        widened("", &self.source).ok()
     }
 
     fn produce(&self, offset: u64, out: &mut [u8]) -> Result<()> {

@@ -1,12 +1,16 @@
 //! The walk over the stages of a recipe: files → hubs → laid-out files.
 
+use std::collections::BTreeMap;
+
+use crate::calibrate::Wanted;
 use crate::error::{Error, Result};
 use crate::format::{self, WriteOptions};
 use crate::hub::{Blob, Checkpoint, DType, Graph, Hub, Meta};
-use crate::pass::Observed;
+use crate::pass::lifetime::{self, Report};
+use crate::pass::{self, Observed, Params, PassDef, opset};
 use crate::plan::{Recipe, Stage};
 use crate::record::{Info, Port};
-use crate::{arch, quantize, recipe};
+use crate::{arch, calibrate, op, quantize, recipe, run};
 
 /// The name of the fact that is a warning.
 pub(super) const WARNING: &str = "warning";
@@ -27,6 +31,7 @@ pub(super) fn lay_out_with(
         apply(stage, &mut walk, recipe, metadata).map_err(|e| e.step(stage.name()))?;
     }
     let (blobs, mut info) = walk.laid_out.ok_or_else(|| Error::bug("a recipe without a write"))?;
+    info.facts.extend(walk.facts);
     info.facts.extend(walk.warnings.into_iter().map(|text| (WARNING.to_owned(), text)));
     if let (true, Some(packed)) = (conforms, &walk.packed) {
         info.facts.extend(conformance(packed)?);
@@ -47,6 +52,10 @@ pub(super) struct Walk {
     pub(super) chosen: Option<recipe::Report>,
     /// What who declared the artifact should know.
     pub(super) warnings: Vec<String>,
+    /// What passes found out.
+    facts: Vec<(String, String)>,
+    /// Whether large weights get a file of their own.
+    external: bool,
 }
 
 /// How the tokenizer of a packed checkpoint compares with the one that its files describe, where
@@ -72,7 +81,7 @@ pub(super) fn apply(
     recipe: &Recipe,
     metadata: &[(String, String)],
 ) -> Result<()> {
-    let Walk { hub, laid_out, packed, observed, chosen, warnings } = walk;
+    let Walk { hub, laid_out, packed, observed, chosen, warnings, facts, external } = walk;
     match stage {
         Stage::Read(format, state_dict) => {
             *hub = Some(format::read(format, &recipe.source, state_dict.as_deref())?);
@@ -117,16 +126,24 @@ pub(super) fn apply(
             let lower = arch.lower.ok_or_else(|| arch::no_graph(arch))?;
             *hub = Some(Hub::Graph(lower(checkpoint(hub)?, options)?));
         }
-        Stage::Opset(want) => {
-            let found = graph(hub)?.opset();
-            if found != *want {
-                return Err(Error::unsupported(format!(
-                    "the graph is of opset {found}, the manifest asks for {want}; conversion between opsets is not supported yet"
-                ))
-                .hint(format!("set `opset-version = {found}` or leave it out")));
-            }
+        Stage::Opset(want) => opset::convert(graph(hub)?, *want)?,
+        Stage::Pass(pass, params) => {
+            let before = memory(pass, params, graph(hub)?);
+            (pass.run)(graph(hub)?, params, observed)?;
+            let after = memory(pass, params, graph(hub)?);
+            facts.extend(before.zip(after).map(|(before, after)| activations(&before, &after)));
         }
-        Stage::Pass(pass, params) => (pass.run)(graph(hub)?, params, observed)?,
+        Stage::Calibrate(spec, pass, params) => {
+            let graph = graph(hub)?;
+            op::infer(graph)?;
+            let wanted = wanted(graph, pass, params)?;
+            *observed = calibrate::observe(graph, &wanted, spec, &recipe.source.root)?;
+        }
+        Stage::Runtime(level) => {
+            let graph = graph(hub)?;
+            *graph = run::optimized(graph, *level)?;
+        }
+        Stage::External => *external = true,
         Stage::Write(format, most) => {
             let write = format.write.ok_or_else(|| Error::bug("a format without a writer"))?;
             let Some(hub) = hub else { return Err(Error::bug("a write before the read")) };
@@ -134,11 +151,47 @@ pub(super) fn apply(
                 file_name: recipe.file_name.clone(),
                 metadata: metadata.to_vec(),
                 split_max_size: *most,
+                external: *external,
             };
             *laid_out = Some((write(hub, &options)?, info(hub, format.name)));
         }
     }
     Ok(())
+}
+
+/// What a pass needs to see of the graph that it gets.
+fn wanted(graph: &Graph, pass: &PassDef, params: &Params) -> Result<Wanted> {
+    if pass.name == pass::STATIC_INT8.name {
+        Ok(Wanted { ranges: pass::wanted_for_static(graph, params)?, moments: Vec::new() })
+    } else {
+        Ok(Wanted { ranges: Vec::new(), moments: pass::wanted(graph, params)? })
+    }
+}
+
+/// The memory that a graph's activations take, where a pass is to lower it; `None` inside where the graph
+/// does not take the usual lengths.
+#[allow(clippy::option_option)] // not asked for and not known differ
+fn memory(pass: &PassDef, params: &Params, graph: &Graph) -> Option<Option<Report>> {
+    let lowers = pass.name == pass::OPTIMIZE.name && params.get("memory") == Some("true");
+    lowers.then(|| lifetime::peak(graph, &BTreeMap::new()).ok())
+}
+
+/// The fact that says what an optimization did to the memory of activations.
+fn activations(before: &Option<Report>, after: &Option<Report>) -> (String, String) {
+    let one = |report: &Option<Report>| match report {
+        None => "unknown".to_owned(),
+        Some(Report { peak, unknown: 0, .. }) => format!("{peak} bytes"),
+        Some(Report { peak, unknown, .. }) => {
+            format!("{peak} bytes and {unknown} values of unknown size")
+        }
+    };
+    let text = format!(
+        "peak {} before, {} after, for a batch of 1 and {} elements along other free axes",
+        one(before),
+        one(after),
+        lifetime::DEFAULT_LENGTH
+    );
+    ("activations".to_owned(), text)
 }
 
 fn checkpoint(hub: &Option<Hub>) -> Result<&Checkpoint> {

@@ -215,6 +215,8 @@ pub struct WriteOptions {
     pub metadata: Vec<(String, String)>,
     /// Formats that split: the longest that a file of the artifact may be, in bytes of tensors.
     pub split_max_size: Option<u64>,
+    /// ONNX: large initializers lie in a file of their own, each at the start of a page.
+    pub external: bool,
 }
 
 /// The format of that name, or an error with the nearest one.

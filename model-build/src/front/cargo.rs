@@ -125,7 +125,7 @@ mod here {
     use crate::fsx;
     use crate::hub::{Blob, blob_len};
     use crate::manifest::{self, Embed, Manifest, TargetEnv};
-    use crate::plan::{self, Plan, Sources};
+    use crate::plan::{self, Plan, Sources, Stage};
     use crate::record::{Record, RecordFile};
     use crate::{format, look};
 
@@ -184,6 +184,14 @@ mod here {
         let plan = plan::plan(manifest, sources)?;
         for (_, file) in plan.jobs.iter().flat_map(|j| &j.recipe.others) {
             rerun(file);
+        }
+        for recipe in plan.jobs.iter().map(|j| &j.recipe) {
+            for stage in &recipe.stages {
+                if let Stage::Calibrate(spec, ..) = stage {
+                    let files = spec.files(&recipe.source.root);
+                    files.iter().for_each(|(_, file)| rerun(file));
+                }
+            }
         }
         for step in plan.jobs.iter().filter_map(|j| j.verify.as_ref()) {
             step.spec.inputs.iter().for_each(|f| rerun(f));

@@ -1,6 +1,7 @@
 //! The only way to change a graph that exists: keeps use lists, names and order right.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use super::{AttrValue, Body, DType, Dim, Node, NodeId, Tensor, Type, Value, ValueId};
 use crate::error::{Error, Result};
@@ -23,12 +24,19 @@ pub struct Edit<'g> {
     uses: HashMap<ValueId, Vec<Use>>,
     producer: HashMap<ValueId, NodeId>,
     fresh: u64,
+    avoided: Arc<HashSet<String>>,
 }
 
 impl<'g> Edit<'g> {
     /// Starts a change; counts the uses once.
     pub fn new(body: &'g mut Body) -> Self {
-        let mut edit = Self { body, uses: HashMap::new(), producer: HashMap::new(), fresh: 0 };
+        let mut edit = Self {
+            body,
+            uses: HashMap::new(),
+            producer: HashMap::new(),
+            fresh: 0,
+            avoided: Arc::default(),
+        };
         let ids: Vec<NodeId> = edit.body.nodes().map(|(id, _)| id).collect();
         for id in ids {
             edit.link(id);
@@ -37,6 +45,13 @@ impl<'g> Edit<'g> {
             edit.uses.entry(id).or_default().push(Use::Output(i));
         }
         edit
+    }
+
+    /// Gives no value one of those names: names that enclosing graphs or subgraphs use.
+    #[must_use]
+    pub fn avoiding(mut self, names: &Arc<HashSet<String>>) -> Self {
+        self.avoided = Arc::clone(names);
+        self
     }
 
     /// The graph as it stands.
@@ -85,7 +100,7 @@ impl<'g> Edit<'g> {
     /// `hint` itself, or `hint` with a number.
     fn free_name(&mut self, hint: &str) -> String {
         let mut name = hint.to_owned();
-        while self.body.find(&name).is_some() {
+        while self.body.find(&name).is_some() || self.avoided.contains(&name) {
             self.fresh += 1;
             name = format!("{hint}_{}", self.fresh);
         }
@@ -220,6 +235,71 @@ impl<'g> Edit<'g> {
         Ok(())
     }
 
+    /// Whether every use of `old` can become a use of `new` under names that stay: an output of the
+    /// graph keeps its name, so what takes it over is the output of a node, and no output already.
+    pub fn can_replace(&self, old: ValueId, new: ValueId) -> bool {
+        let is_output = |v| self.uses(v).iter().any(|u| matches!(u, Use::Output(_)));
+        let outputs = self.uses(old).iter().filter(|u| matches!(u, Use::Output(_))).count();
+        outputs == 0
+            || (outputs == 1
+                && self.producer.contains_key(&new)
+                && !is_output(new)
+                && !self.body.inputs.contains(&new))
+    }
+    /// Takes an input off the graph's list; the value stays.
+    pub fn drop_input(&mut self, id: ValueId) {
+        self.body.inputs.retain(|input| *input != id);
+    }
+
+    /// The value that stands for a name of an enclosing graph, added if there is none.
+    pub fn captured(&mut self, name: &str) -> Result<ValueId> {
+        self.body.intern(name)
+    }
+    /// Moves what a subgraph without inputs computes into this graph and gives its outputs. Its
+    /// values get names that no other has.
+    pub fn inline(&mut self, inner: Body) -> Result<Vec<ValueId>> {
+        let captured: BTreeSet<String> = inner.captures().into_iter().map(str::to_owned).collect();
+        let mut moved = Vec::with_capacity(inner.values.len());
+        let mut renamed = Vec::new();
+        for value in inner.values {
+            if captured.contains(&value.name) {
+                moved.push(self.captured(&value.name)?);
+                continue;
+            }
+            let name = self.free_name(&value.name);
+            if name != value.name {
+                renamed.push((value.name.clone(), name.clone()));
+            }
+            moved.push(self.body.add_value(Value { name, ..value })?);
+        }
+        // Names that only graphs nested in it capture.
+        for name in &captured {
+            self.captured(name)?;
+        }
+        let to = |id: &ValueId| moved.get(id.0 as usize).copied();
+        for mut node in inner.nodes.into_iter().flatten() {
+            for id in node.inputs.iter_mut().chain(&mut node.outputs) {
+                *id = id.as_ref().and_then(to);
+            }
+            for (from, name) in &renamed {
+                node.subgraphs_mut().for_each(|g| rename_capture(g, from, name));
+            }
+            self.add(node)?;
+        }
+        Ok(inner.outputs.iter().filter_map(to).collect())
+    }
+
+    /// [`finish`](Self::finish), where nodes come in that order as far as what they use allows. Nodes that
+    /// it does not name come first.
+    pub fn finish_in_order(self, order: &[NodeId]) -> Result<()> {
+        let mut slots = std::mem::take(&mut self.body.nodes);
+        let named: Vec<Option<Node>> =
+            order.iter().map(|id| slots.get_mut(id.0 as usize).and_then(Option::take)).collect();
+        slots.extend(named);
+        self.body.nodes = slots;
+        self.finish()
+    }
+
     /// Ends the change: sorts the nodes (stable: an order that is already right stays) and drops
     /// the values that no node, input or output refers to. An error names a node on a cycle.
     pub fn finish(self) -> Result<()> {
@@ -237,12 +317,26 @@ fn rename_capture(body: &mut Body, from: &str, to: &str) {
     if !captured {
         return;
     }
-    if let Some(id) = body.names.remove(from) {
-        to.clone_into(&mut body.values[id.0 as usize].name);
-        body.names.insert(to.to_owned(), id);
+    match (body.names.get(from).copied(), body.names.get(to).copied()) {
+        // Both are captured: what used the one uses the other.
+        (Some(id), Some(other)) => redirect(body, id, other),
+        (Some(id), None) => {
+            body.names.remove(from);
+            to.clone_into(&mut body.values[id.0 as usize].name);
+            body.names.insert(to.to_owned(), id);
+        }
+        (None, _) => {}
     }
     for node in body.nodes.iter_mut().flatten() {
         node.subgraphs_mut().for_each(|g| rename_capture(g, from, to));
+    }
+}
+
+/// Makes every use of `from` by a node's input or as an output a use of `to`.
+fn redirect(body: &mut Body, from: ValueId, to: ValueId) {
+    let inputs = body.nodes.iter_mut().flatten().flat_map(|n| n.inputs.iter_mut().flatten());
+    for id in inputs.chain(&mut body.outputs).filter(|id| **id == from) {
+        *id = to;
     }
 }
 

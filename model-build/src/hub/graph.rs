@@ -285,6 +285,14 @@ impl AttrValue {
             _ => None,
         }
     }
+    /// The subgraphs it is.
+    pub fn subgraphs_mut(&mut self) -> &mut [Body] {
+        match self {
+            Self::Graph(g) => std::slice::from_mut(&mut **g),
+            Self::Graphs(gs) => gs.as_mut_slice(),
+            _ => &mut [],
+        }
+    }
     /// A string attribute's value, if it is UTF-8.
     pub fn as_str(&self) -> Option<&str> {
         match self {
@@ -403,6 +411,11 @@ impl Body {
     pub fn add_input(&mut self, id: ValueId) {
         self.inputs.push(id);
     }
+    /// Keeps the graph inputs that a condition holds of; the others stay as values.
+    pub fn retain_inputs(&mut self, keep: impl Fn(&Value) -> bool) {
+        let values = &self.values;
+        self.inputs.retain(|id| keep(&values[id.0 as usize]));
+    }
     /// Appends a graph output while reading or lowering.
     pub fn add_output(&mut self, id: ValueId) {
         self.outputs.push(id);
@@ -461,11 +474,7 @@ impl Node {
     }
     /// The subgraphs among the attributes.
     pub fn subgraphs_mut(&mut self) -> impl Iterator<Item = &mut Body> {
-        self.attrs.iter_mut().flat_map(|a| match &mut a.value {
-            AttrValue::Graph(g) => std::slice::from_mut(&mut **g),
-            AttrValue::Graphs(gs) => gs.as_mut_slice(),
-            _ => &mut [],
-        })
+        self.attrs.iter_mut().flat_map(|a| a.value.subgraphs_mut())
     }
 }
 

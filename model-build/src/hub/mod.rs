@@ -7,6 +7,7 @@ mod dtype;
 mod edit;
 mod gguf;
 mod graph;
+mod part;
 mod stream;
 mod tensor;
 
@@ -19,6 +20,7 @@ pub use graph::{
     Annotation, Attr, AttrValue, Body, Dim, Function, Graph, Node, NodeId, SparseTensor, Type,
     Value, ValueId,
 };
+pub use part::{Part, part};
 pub use stream::{Blob, Segment, blob_len, write_blob};
 pub use tensor::{Note, Produce, Tensor};
 

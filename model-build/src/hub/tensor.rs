@@ -26,6 +26,11 @@ pub trait Produce: Send + Sync {
     fn recipe(&self) -> Option<(String, Vec<Tensor>)> {
         None
     }
+    /// The matrix that this one is the transpose of, of the same element type, where reading that is
+    /// cheaper.
+    fn transpose_of(&self) -> Option<Tensor> {
+        None
+    }
 }
 
 #[derive(Clone)]
@@ -49,6 +54,9 @@ impl Produce for Named {
     }
     fn recipe(&self) -> Option<(String, Vec<Tensor>)> {
         self.data.recipe()
+    }
+    fn transpose_of(&self) -> Option<Tensor> {
+        self.data.transpose_of()
     }
 }
 
@@ -217,6 +225,13 @@ impl Tensor {
         match &self.data {
             Data::Bytes(_) => None,
             Data::Lazy(p) => p.recipe(),
+        }
+    }
+    /// The matrix that this one is computed from by a transposition (see [`Produce::transpose_of`]).
+    pub fn transpose_of(&self) -> Option<Self> {
+        match &self.data {
+            Data::Bytes(_) => None,
+            Data::Lazy(p) => p.transpose_of(),
         }
     }
     /// The granularity of [`read_at`](Self::read_at).

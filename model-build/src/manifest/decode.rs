@@ -3,23 +3,28 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::calibration;
+use super::graph::{optimization, shapes};
+use super::integers::{self, integers};
 use super::platform;
 use super::reader::{Reader, Value};
+use super::scaled;
 use super::schema::Field;
 use super::text::{printable, quoted, suggest};
 use super::types::{
-    Activations, Axis, BlockWeights, Embed, Goal, Model, POOLING_WORDS, Precision, Quantization,
-    QuantizationMethod, QuantizationType, Runner, Target, Verify, WeightRange, format_words,
-    quantization_words, task_words,
+    BlockWeights, Embed, Goal, IntegerType, Model, Optimization, POOLING_WORDS, Precision,
+    Quantization, QuantizationMethod, QuantizationType, Runner, Target, Verify, format_words,
+    part_words, quantization_words, task_words,
 };
 use crate::arch::{Pooling, Task};
 use crate::env;
 use crate::error::{Error, Result};
 use crate::format::{FormatDef, HubKind, ollama};
+use crate::pass::Exclude;
 use crate::recipe::{self, TensorType};
 
 /// Oldest and newest version of ONNX's operator set that a target may ask for.
-pub(super) const OPSETS: std::ops::RangeInclusive<i64> = 7..=26;
+pub(super) const OPSETS: std::ops::RangeInclusive<i64> = crate::pass::opset::OPSETS;
 /// Most synthetic samples of an accuracy check.
 const MOST_SAMPLES: i64 = 4096;
 /// Longest name of a model or target, in characters.
@@ -130,6 +135,11 @@ pub(super) fn target(entry: &Value<'_>, base: &Path) -> Result<Target> {
                 "`{key}` is a key of `quantization`: `quantization = {{ {key} = … }}`"
             ));
         }
+        if is_key(Optimization::KEYS, key) {
+            return Some(format!(
+                "`{key}` is a key of `optimization`: `optimization = {{ {key} = … }}`"
+            ));
+        }
         is_key(Model::KEYS, key)
             .then(|| format!("`{key}` is a key of the model: put it one table up"))
     })?;
@@ -139,10 +149,13 @@ pub(super) fn target(entry: &Value<'_>, base: &Path) -> Result<Target> {
         opset_version: table.read("opset-version", |v| v.integer(OPSETS))?,
         precision: table.read("precision", precision)?,
         quantization: table.read("quantization", |v| quantization(v, base))?,
+        calibration: table.read("calibration", |v| calibration::read(v, base))?,
         split_max_size: table.read("split-max-size", size)?,
         pre_tokenizer: table.read("pre-tokenizer", |v| v.line().map(str::to_owned))?,
+        optimization: table.read("optimization", optimization)?.flatten(),
         shapes: table.read("shapes", shapes)?.unwrap_or_default(),
         task: table.read("task", |v| v.word(&task_words()))?,
+        part: table.read("part", |v| v.word(&part_words()))?,
         pooling: table.read("pooling", |v| v.word(POOLING_WORDS))?,
         normalize: table.read("normalize", Value::boolean)?,
         verify: table.read("verify", |v| verify(v, base))?,
@@ -151,6 +164,7 @@ pub(super) fn target(entry: &Value<'_>, base: &Path) -> Result<Target> {
     };
     check_format(&table, &target)?;
     check_pooling(&table, &target)?;
+    calibration::check(&table, &target)?;
     Ok(target)
 }
 
@@ -161,10 +175,13 @@ fn check_format(table: &Reader<'_>, target: &Target) -> Result<()> {
     let only_graph = "it is for graphs";
     let keys: &[(&'static str, bool, &str)] = &[
         ("task", graph, only_graph),
+        ("part", graph, only_graph),
         ("pooling", graph, only_graph),
         ("normalize", graph, only_graph),
         ("opset-version", graph, only_graph),
+        ("optimization", graph, only_graph),
         ("shapes", graph, only_graph),
+        ("calibration", graph, only_graph),
         ("verify", graph, "it runs the graph, and this artifact is none"),
         ("pre-tokenizer", gguf, "it is for GGUF models"),
         ("split-max-size", *splits, "this format is not split"),
@@ -192,8 +209,13 @@ fn check_format(table: &Reader<'_>, target: &Target) -> Result<()> {
         return Err(error.hint("write `quantization = \"int8\"`, or `format = \"gguf\"`"));
     }
     if gguf && quantization.weights.is_none() {
-        let error = value
-            .wrong("`int8` is for graphs, and this target is a GGUF model", "not for GGUF models");
+        let error = value.wrong(
+            &format!(
+                "`{}` is for graphs, and this target is a GGUF model",
+                quantization.integer.name()
+            ),
+            "not for GGUF models",
+        );
         return Err(error.hint("write `quantization = \"q8_0\"` or another block type"));
     }
     if let (true, Some(value)) = (gguf, table.get("precision")?) {
@@ -277,7 +299,7 @@ fn size(value: &Value<'_>) -> Result<u64> {
 }
 
 /// A path relative to the manifest's folder.
-fn path(value: &Value<'_>, base: &Path) -> Result<PathBuf> {
+pub(super) fn path(value: &Value<'_>, base: &Path) -> Result<PathBuf> {
     let text = value.line()?;
     if text == "~" || text.starts_with("~/") {
         let error = value.wrong("`~` is not expanded in paths", "a shell's word");
@@ -322,29 +344,24 @@ fn tensor_type(value: &Value<'_>) -> Result<TensorType> {
 fn quantization(value: &Value<'_>, base: &Path) -> Result<Quantization> {
     if !value.is_table() {
         return Ok(match quantization_type(value)? {
-            QuantizationType::Int8 => dynamic_int8(None, None),
-            QuantizationType::File(file) => weight_only(BlockWeights::plain(file)),
+            QuantizationType::Integer(ty) => integers(None, ty, None)?,
+            QuantizationType::File(file) => blocks(BlockWeights::plain(file)),
         });
     }
     let table = Reader::open(value, Quantization::KEYS, "in this table", |_| None)?;
     let method = table.read("method", |v| v.word(QuantizationMethod::WORDS))?;
-    let goal = goal(&table)?;
-    let Some(goal) = goal else {
-        refuse(&table, GGUF_ONLY, "is for block types of GGUF models")?;
-        if let (Some(QuantizationMethod::WeightOnly), Some(value)) = (method, table.get("method")?)
-        {
-            let error = value.wrong("`int8` is quantized dynamically", "not for this type");
-            return Err(error.hint("remove `method`, or choose a block type of GGUF as `type`"));
-        }
-        let activations = table.read("activations", |v| v.word(Activations::WORDS))?;
-        let range = table.read("range", |v| v.word(WeightRange::WORDS))?;
-        return Ok(dynamic_int8(activations, range));
+    let goal = match goal(&table)? {
+        Kind::Integer(ty) => return integers(Some(&table), ty, method),
+        Kind::Blocks(goal) => goal,
     };
-    refuse(&table, GRAPH_ONLY, "is for the type `int8` of graphs")?;
+    refuse(&table, GRAPH_ONLY, "is for graphs")?;
+    refuse(&table, integers::KEYS, "is for graphs")?;
+    refuse(&table, scaled::KEYS, "is for graphs")?;
     if !matches!(goal, Goal::FileType(_)) {
         refuse(&table, RULES_ONLY, "does not go with a target size")?;
     }
-    if let (Some(QuantizationMethod::Dynamic), Some(value)) = (method, table.get("method")?) {
+    let weights = method.is_none_or(|method| method == QuantizationMethod::WeightOnly);
+    if let (false, Some(value)) = (weights, table.get("method")?) {
         let error = value.wrong("block types hold weights only", "not for this type");
         return Err(error.hint("remove `method`, or set it to \"weight-only\""));
     }
@@ -359,7 +376,7 @@ fn quantization(value: &Value<'_>, base: &Path) -> Result<Quantization> {
             overrides.push((entry.key.to_owned(), to));
         }
     }
-    Ok(weight_only(BlockWeights {
+    Ok(blocks(BlockWeights {
         goal,
         pure: table.read("pure", Value::boolean)?.unwrap_or(false),
         overrides,
@@ -371,13 +388,13 @@ fn quantization(value: &Value<'_>, base: &Path) -> Result<Quantization> {
 }
 
 /// Keys of `quantization` that only GGUF models have, and those that only graphs have.
-const GGUF_ONLY: &[&str] =
-    &["overrides", "pure", "output-type", "embedding-type", "importance", "requantize"];
-const GRAPH_ONLY: &[&str] = &["activations", "range"];
+pub(super) const GGUF_ONLY: &[&str] =
+    &["pure", "output-type", "embedding-type", "importance", "requantize"];
+const GRAPH_ONLY: &[&str] = &["activations", "range", "exclude"];
 /// Keys that change a file type's rules: where a size decides, there are none.
 const RULES_ONLY: &[&str] = &["pure", "output-type", "embedding-type", "requantize"];
 
-fn refuse(table: &Reader<'_>, keys: &[&'static str], why: &str) -> Result<()> {
+pub(super) fn refuse(table: &Reader<'_>, keys: &[&'static str], why: &str) -> Result<()> {
     for key in keys {
         if let Some(value) = table.get(key)? {
             let message = format!("`{key}` {why}");
@@ -388,16 +405,23 @@ fn refuse(table: &Reader<'_>, keys: &[&'static str], why: &str) -> Result<()> {
     Ok(())
 }
 
-/// What decides the types of a GGUF model's tensors; `None` for the `int8` of graphs.
-fn goal(table: &Reader<'_>) -> Result<Option<Goal>> {
+/// What a quantization is of.
+enum Kind {
+    /// The weights of a graph.
+    Integer(IntegerType),
+    /// The tensors of a GGUF model: what decides their types.
+    Blocks(Goal),
+}
+
+fn goal(table: &Reader<'_>) -> Result<Kind> {
     let size = table.read("target-size", size)?.map(Goal::Size);
     let bits = table.read("target-bpw", |v| v.number(0.5..=32.0))?.map(Goal::Bpw);
     match (size, bits, table.get("type")?) {
         (None, None, _) => match quantization_type(table.require("type", "type = \"q4_k_m\"")?)? {
-            QuantizationType::Int8 => Ok(None),
-            QuantizationType::File(file) => Ok(Some(Goal::FileType(file))),
+            QuantizationType::Integer(ty) => Ok(Kind::Integer(ty)),
+            QuantizationType::File(file) => Ok(Kind::Blocks(Goal::FileType(file))),
         },
-        (Some(goal), None, None) | (None, Some(goal), None) => Ok(Some(goal)),
+        (Some(goal), None, None) | (None, Some(goal), None) => Ok(Kind::Blocks(goal)),
         (_, _, Some(value)) => {
             let message = "`type` and a target size are both given";
             let error = value.text.wrong(&value.key_spot, message, "decides the types already");
@@ -411,85 +435,27 @@ fn goal(table: &Reader<'_>) -> Result<Option<Goal>> {
     }
 }
 
-fn dynamic_int8(activations: Option<Activations>, range: Option<WeightRange>) -> Quantization {
-    let method = QuantizationMethod::Dynamic;
-    Quantization { weights: None, method, activations, range }
+/// Patterns of nodes.
+pub(super) fn exclude(value: &Value<'_>) -> Result<Vec<String>> {
+    let items = value.lines()?;
+    for item in &items {
+        Exclude::new([item.line()?])
+            .map_err(|e| item.wrong(e.message(), "not a pattern").hint(e.hints().join("; ")))?;
+    }
+    items.iter().map(|item| item.line().map(str::to_owned)).collect()
 }
 
-fn weight_only(weights: BlockWeights) -> Quantization {
+fn blocks(weights: BlockWeights) -> Quantization {
     Quantization {
         weights: Some(weights),
+        integer: IntegerType::default(),
+        weight_only: None,
+        scaled: None,
+        overrides: Vec::new(),
         method: QuantizationMethod::WeightOnly,
         activations: None,
         range: None,
-    }
-}
-
-fn shapes(value: &Value<'_>) -> Result<BTreeMap<String, Axis>> {
-    let mut shapes = BTreeMap::new();
-    for entry in value.entries("in these shapes")? {
-        let plain = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
-        let is_plain = entry.key.len() <= 40 && entry.key.chars().all(plain);
-        let shown = if is_plain { entry.key } else { "AXIS" };
-        if entry.key.trim().is_empty() {
-            let error = entry.text.wrong(&entry.key_spot, "an axis has no name", "empty");
-            return Err(error.hint("name an axis of the graph: `shapes = { sequence = 128 }`"));
-        }
-        let by_place = entry.key.ends_with(']');
-        let axis = if entry.is_table() {
-            range(&entry)?
-        } else if entry.is_text() {
-            match entry.text()? {
-                "dynamic" => Axis::Dynamic,
-                name if by_place && is_axis_name(name) => Axis::Named(name.to_owned()),
-                word => {
-                    let message =
-                        format!("{} is neither a length nor \"dynamic\"", quoted(entry.key));
-                    let error = entry.wrong(&message, "unknown word");
-                    return Err(match word.parse::<u64>() {
-                        Ok(n) => error.hint(format!("leave out the quotes: `{shown} = {n}`")),
-                        Err(_) => error.hint(format!(
-                            "write `{shown} = \"dynamic\"`, `{shown} = 128` or `{shown} = {{ min = 1, max = 128 }}`"
-                        )),
-                    });
-                }
-            }
-        } else {
-            let length = entry.integer(1..=i64::MAX)?;
-            Axis::Fixed(length.unsigned_abs())
-        };
-        shapes.insert(entry.key.to_owned(), axis);
-    }
-    Ok(shapes)
-}
-
-/// A name that shapes can be computed with: letters, digits, `_` and `-`, a letter first.
-fn is_axis_name(name: &str) -> bool {
-    let mut chars = name.chars();
-    chars.next().is_some_and(|c| c.is_alphabetic() || c == '_')
-        && chars.all(|c| c.is_alphanumeric() || c == '_' || c == '-')
-}
-
-/// `{ min = 1, max = 512 }`.
-fn range(entry: &Value<'_>) -> Result<Axis> {
-    let (mut least, mut most) = (1, None);
-    for bound in entry.entries("in this range")? {
-        let length = bound.integer(1..=i64::MAX)?.unsigned_abs();
-        match bound.key {
-            "min" => least = length,
-            "max" => most = Some(length),
-            _ => {
-                let error = bound.text.wrong(&bound.key_spot, "a range has no such key", "unknown");
-                return Err(error.hint("give `min`, which is 1 if left out, and `max`"));
-            }
-        }
-    }
-    match most {
-        Some(most) if most >= least => Ok(Axis::Range(least, most)),
-        Some(_) => Err(entry.wrong("a range whose `max` is below its `min`", "no length fits")),
-        None => Err(entry
-            .wrong("a range without `max`", "`max` is missing")
-            .hint("an axis that may be of any length is \"dynamic\"")),
+        exclude: Vec::new(),
     }
 }
 
@@ -506,12 +472,33 @@ fn verify(value: &Value<'_>, base: &Path) -> Result<Verify> {
             }
         }
     }
+    let labels = table.get("labels")?;
+    if let (Some(value), None) = (&labels, &inputs) {
+        let message = "`labels` names a tensor in the file of `inputs`, and there is none";
+        let error = value.text.wrong(&value.key_spot, message, "has no effect");
+        return Err(error.hint("add `inputs = \"FILE.safetensors\"`, or remove `labels`"));
+    }
+    if let (Some(value), None) = (table.get("accuracy-drop")?, &labels) {
+        let message = "`accuracy-drop` is counted against `labels`, and there are none";
+        let error = value.text.wrong(&value.key_spot, message, "has no effect");
+        return Err(error.hint("add `inputs` and `labels`, or remove `accuracy-drop`"));
+    }
     let positive = 0.0..=f64::INFINITY;
     Ok(Verify {
         cosine: table.read("cosine", |v| v.number(-1.0..=1.0))?,
         max_abs: table.read("max-abs", |v| v.number(positive.clone()))?,
         mean_abs: table.read("mean-abs", |v| v.number(positive.clone()))?,
         top1: table.read("top1", |v| v.number(0.0..=1.0))?,
+        topk: table.read("topk", |v| v.number(0.0..=1.0))?,
+        snr: table.read("snr", |v| v.number(-1000.0..=1000.0))?,
+        relative: table.read("relative", |v| v.number(positive.clone()))?,
+        kl: table.read("kl", |v| v.number(positive.clone()))?,
+        accuracy_drop: table.read("accuracy-drop", |v| v.number(0.0..=1.0))?,
+        k: table
+            .read("k", |v| v.integer(1..=1000))?
+            .and_then(|n| u32::try_from(n).ok())
+            .unwrap_or(defaults.k),
+        labels: table.read("labels", |v| v.line().map(str::to_owned))?,
         runner: table.read("runner", |v| v.word(Runner::WORDS))?.unwrap_or_default(),
         inputs,
         samples: table

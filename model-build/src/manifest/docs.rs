@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::schema::{Field, Kind};
-use super::types::{Model, Quantization, Target, Verify};
+use super::types::{Calibration, Model, Optimization, Quantization, Target, Verify};
 
 /// The example at the top of the documentation: a whole `Cargo.toml`.
 pub(super) const EXAMPLE: &str = include_str!("example.toml");
@@ -82,6 +82,8 @@ pub fn docs() -> String {
     section(&mut out, "## Keys of a model", "", Model::KEYS);
     section(&mut out, "## Keys of a target", "", Target::KEYS);
     section(&mut out, "## Keys of `quantization`", "quantization", Quantization::KEYS);
+    section(&mut out, "## Keys of `calibration`", "calibration", Calibration::KEYS);
+    section(&mut out, "## Keys of `optimization`", "optimization", Optimization::KEYS);
     section(&mut out, "## Keys of `verify`", "verify", Verify::KEYS);
     let _ = write!(out, "{INHERITANCE}\n{CONDITIONS}\n{FLAGS}");
     out
@@ -111,7 +113,7 @@ fn entry(out: &mut String, table: &str, field: &Field) {
     };
     let _ = writeln!(out, "### `{table}{dot}{}`\n\n*{}*, {need}\n", field.name, field.kind.name());
     let _ = writeln!(out, "{}\n", field.doc);
-    if let Kind::Table(_) | Kind::TextOrTable(_) = field.kind {
+    if let Kind::Table(_) | Kind::TextOrTable(_) | Kind::BooleanOrTable(_) = field.kind {
         let _ = writeln!(out, "Its keys are [below](#keys-of-{}).\n", field.name);
         return;
     }

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 /// The target that flags describe: pairs of a target's key, without dashes, and what was given.
 ///
 /// Values are the manifest's, without the quotes around a string. A table is written as in TOML,
-/// `{ cosine = 0.99 }`, or as `cosine=0.99,max-abs=0.01`; one of its keys can be given alone, as
+/// `{ cosine = 0.99 }`, or as `cosine=0.99,max-abs=0.01`, an array as `['a', 'b']` or as `a,b`; one of its keys can be given alone, as
 /// `verify.cosine`. A word that is short for a table may stand beside other keys of that table:
 /// `quantization` and `quantization.pure`. Paths are relative to the current folder. [`Target::KEYS`]
 /// lists the keys.
@@ -38,9 +38,10 @@ pub fn target_from_flags(name: &str, flags: &[(&str, &str)]) -> Result<Target> {
         }
         let kind = match (inner, field.kind) {
             (None, kind) => kind,
-            (Some(inner), Kind::Table(fields) | Kind::TextOrTable(fields)) => {
-                known(fields, inner, &format!("{key}."))?.kind
-            }
+            (
+                Some(inner),
+                Kind::Table(fields) | Kind::TextOrTable(fields) | Kind::BooleanOrTable(fields),
+            ) => known(fields, inner, &format!("{key}."))?.kind,
             (Some(_), Kind::Map) => Kind::Free,
             (Some(_), _) => {
                 return Err(Error::manifest(format!("there is no flag {}", shown(flag)))
@@ -51,11 +52,13 @@ pub fn target_from_flags(name: &str, flags: &[(&str, &str)]) -> Result<Target> {
         // One value and nothing after it: it cannot bring other keys with it.
         if let Err(e) = DeValue::parse(&text) {
             let error = match kind {
-                Kind::Integer | Kind::Number | Kind::Boolean => Error::manifest(format!(
-                    "the flag `--{flag}` takes {}, not {}",
-                    kind.name(),
-                    quoted(value)
-                )),
+                Kind::Integer | Kind::Number | Kind::Boolean | Kind::BooleanOrTable(_) => {
+                    Error::manifest(format!(
+                        "the flag `--{flag}` takes {}, not {}",
+                        kind.name(),
+                        quoted(value)
+                    ))
+                }
                 _ => Error::manifest(format!(
                     "the flag `--{flag}` has no valid value: {}",
                     e.message()
@@ -138,17 +141,24 @@ fn toml_value(kind: Kind, given: &str) -> String {
     let given = given.trim();
     let is_table = given.starts_with('{');
     match kind {
-        Kind::Text => quoted_string(given),
         Kind::Integer | Kind::Number | Kind::Boolean => given.to_owned(),
         Kind::TextOrTable(_) if is_word(given) => quoted_string(given),
+        Kind::BooleanOrTable(_) if is_word(given) => given.to_owned(),
+        Kind::BooleanOrText if matches!(given, "true" | "false") => given.to_owned(),
+        Kind::Text | Kind::BooleanOrText => quoted_string(given),
         _ if is_table => given.to_owned(),
-        Kind::Table(fields) | Kind::TextOrTable(fields) => {
+        Kind::Table(fields) | Kind::TextOrTable(fields) | Kind::BooleanOrTable(fields) => {
             pairs(given, |key, value| match fields.iter().find(|field| field.name == key) {
                 Some(field) => toml_value(field.kind, value),
                 None => toml_scalar(value),
             })
         }
         Kind::Free => toml_scalar(given),
+        Kind::Texts if given.starts_with('[') => given.to_owned(),
+        Kind::Texts => {
+            let items: Vec<String> = given.split(',').map(|s| quoted_string(s.trim())).collect();
+            format!("[{}]", items.join(", "))
+        }
         Kind::Map => pairs(given, |_, value| toml_scalar(value)),
     }
 }

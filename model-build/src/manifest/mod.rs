@@ -12,11 +12,15 @@ use crate::fsx;
 use reader::Value;
 use text::{Spot, Text, quoted, suggest};
 
+mod calibration;
 mod decode;
 mod docs;
 mod flags;
+mod graph;
+mod integers;
 mod platform;
 mod reader;
+mod scaled;
 mod schema;
 mod text;
 mod types;
@@ -29,6 +33,8 @@ mod tests_checkpoint;
 mod tests_errors;
 #[cfg(test)]
 mod tests_hostile;
+#[cfg(test)]
+mod tests_integers;
 
 pub use decode::ollama_source;
 pub use docs::docs;

@@ -190,6 +190,23 @@ impl<'d> Value<'d> {
         items.filter_map(|item| item.get_ref().as_str())
     }
 
+    /// An array of strings that are not empty and hold no control characters, each with its own spot.
+    pub(super) fn lines(&self) -> Result<Vec<Value<'d>>> {
+        let Some(array) = self.value.as_array() else {
+            let error = self.is_not("an array of strings");
+            return Err(match self.value.as_str() {
+                Some(_) => error.hint(format!("put it in brackets: `{} = [\"…\"]`", self.key)),
+                None => error,
+            });
+        };
+        let item = |item: &'d Spanned<DeValue<'d>>| {
+            let spot = Spot { at: item.span(), ..self.spot.clone() };
+            let value = Value { key: self.key, value: item.get_ref(), spot, ..self.clone() };
+            value.line().map(|_| value)
+        };
+        array.iter().map(item).collect()
+    }
+
     /// A string.
     pub(super) fn text(&self) -> Result<&'d str> {
         self.value.as_str().ok_or_else(|| {

@@ -41,8 +41,14 @@ pub enum Kind {
     Boolean,
     /// A table with these keys.
     Table(&'static [Field]),
+    /// An array of strings.
+    Texts,
     /// A string, short for a table with these keys.
     TextOrTable(&'static [Field]),
+    /// `true` or `false`, short for a table with these keys.
+    BooleanOrTable(&'static [Field]),
+    /// `true` or `false`, or a string.
+    BooleanOrText,
     /// A table whose keys are free names.
     Map,
     /// An integer, a number, a boolean or a string: a value of a [`Kind::Map`].
@@ -54,11 +60,14 @@ impl Kind {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Text => "a string",
+            Self::Texts => "an array of strings",
             Self::Integer => "an integer",
             Self::Number => "a number",
             Self::Boolean => "`true` or `false`",
             Self::Table(_) | Self::Map => "a table",
             Self::TextOrTable(_) => "a string or a table",
+            Self::BooleanOrTable(_) => "`true`, `false` or a table",
+            Self::BooleanOrText => "`true`, `false` or a string",
             Self::Free => "a number or a string",
         }
     }
@@ -176,7 +185,8 @@ macro_rules! words {
             pub const fn name(self) -> &'static str {
                 match self { $( Self::$variant => $word, )* }
             }
-            fn infos() -> Vec<WordInfo> {
+            #[allow(dead_code)] // the words of some keys are part of a longer list
+            pub(super) fn infos() -> Vec<WordInfo> {
                 Self::WORDS.iter().map(Word::info).collect()
             }
         }

@@ -11,7 +11,7 @@ fn cargo(text: &str) -> Result<Manifest> {
 }
 
 /// A models.toml with one target that has these lines.
-fn target(lines: &str) -> Result<Target> {
+pub(super) fn target(lines: &str) -> Result<Target> {
     let text = format!("[m]\nsource = \"s\"\n[m.targets.t]\nformat = \"onnx\"\n{lines}\n");
     parse(&text, Path::new("models.toml"), None).map(|mut m| m.models.remove(0).targets.remove(0))
 }
@@ -50,9 +50,14 @@ fn the_example_of_the_documentation_says_what_it_seems_to_say() {
     assert_eq!(server.precision, None);
     let int8 = Quantization {
         weights: None,
+        integer: IntegerType::Int8,
+        weight_only: None,
+        scaled: None,
+        overrides: Vec::new(),
         method: QuantizationMethod::Dynamic,
         activations: None,
         range: None,
+        exclude: Vec::new(),
     };
     assert_eq!(server.quantization, Some(int8));
     assert_eq!(server.shapes["batch"], Axis::Dynamic);
@@ -106,6 +111,34 @@ fn quantization_as_a_word_is_the_same_as_its_table() {
 }
 
 #[test]
+fn optimization_as_a_boolean_is_the_same_as_its_table() {
+    let read = |lines: &str| target(lines).unwrap().optimization;
+    assert_eq!(read("optimization = true"), Some(Optimization::default()));
+    assert_eq!(read("optimization = {}"), Some(Optimization::default()));
+    assert_eq!(read("optimization = false"), None);
+    let table = "optimization = { graph-optimization = false, layer-fusion = 'onnxruntime', \
+                 memory-optimization = true, onnxruntime = 'basic' }";
+    let want = Optimization {
+        graph_optimization: false,
+        layer_fusion: Some(LayerFusion::OnnxRuntime),
+        memory_optimization: true,
+        onnxruntime: Some(RuntimeLevel::Basic),
+    };
+    assert_eq!(read(table), Some(want));
+    let fusion = |text: &str| read(&format!("optimization.layer-fusion = {text}")).unwrap();
+    assert_eq!(fusion("true").layer_fusion, Some(LayerFusion::Standard));
+    assert_eq!(fusion("false").layer_fusion, None);
+    let flags = [("format", "onnx"), ("optimization", "true")];
+    assert!(target_from_flags("t", &flags).unwrap().optimization.is_some());
+    let flags = [("format", "onnx"), ("optimization.layer-fusion", "onnxruntime")];
+    let found = target_from_flags("t", &flags).unwrap().optimization.unwrap();
+    assert_eq!(found.layer_fusion, Some(LayerFusion::OnnxRuntime));
+    let flags = [("format", "onnx"), ("optimization", "layer-fusion=false,onnxruntime=all")];
+    let found = target_from_flags("t", &flags).unwrap().optimization.unwrap();
+    assert_eq!((found.layer_fusion, found.onnxruntime), (None, Some(RuntimeLevel::All)));
+}
+
+#[test]
 fn verify_without_bounds_measures_only() {
     assert_eq!(target("verify = {}").unwrap().verify, Some(Verify::default()));
 }
@@ -113,12 +146,20 @@ fn verify_without_bounds_measures_only() {
 #[test]
 fn every_key_of_verify_is_read() {
     let lines = "[m.targets.t.verify]\ncosine = 1\nmax-abs = 0\nmean-abs = 2.5e-3\ntop1 = 0.5\n\
+                 topk = 0.25\nsnr = 30\nrelative = 1e-2\nkl = 0.1\nk = 3\n\
                  runner = 'rten'\nsamples = 4096\nseed = 9223372036854775807\n";
     let want = Verify {
         cosine: Some(1.0),
         max_abs: Some(0.0),
         mean_abs: Some(2.5e-3),
         top1: Some(0.5),
+        topk: Some(0.25),
+        snr: Some(30.0),
+        relative: Some(1e-2),
+        kl: Some(0.1),
+        accuracy_drop: None,
+        k: 3,
+        labels: None,
         runner: Runner::Rten,
         inputs: None,
         samples: 4096,
@@ -127,6 +168,9 @@ fn every_key_of_verify_is_read() {
     assert_eq!(target(lines).unwrap().verify, Some(want));
     let verify = target("verify.inputs = 'in.safetensors'").unwrap().verify.unwrap();
     assert_eq!(verify.inputs, Some(PathBuf::from("in.safetensors")));
+    let lines = "verify = { inputs = 'set.st', labels = 'y', accuracy-drop = 0.01 }";
+    let verify = target(lines).unwrap().verify.unwrap();
+    assert_eq!((verify.labels.as_deref(), verify.accuracy_drop), (Some("y"), Some(0.01)));
 }
 
 #[test]
@@ -142,12 +186,12 @@ fn numbers_may_be_written_in_every_way_toml_has() {
 }
 
 #[test]
-fn every_opset_from_7_to_26_is_taken() {
-    for opset in 7..=26 {
+fn every_opset_from_7_to_28_is_taken() {
+    for opset in 7..=28 {
         let read = target(&format!("opset-version = {opset}")).unwrap();
         assert_eq!(read.opset_version, Some(opset));
     }
-    for opset in [i64::MIN, -1, 0, 6, 27, i64::MAX] {
+    for opset in [i64::MIN, -1, 0, 6, 29, i64::MAX] {
         target(&format!("opset-version = {opset}")).unwrap_err();
     }
 }
@@ -192,11 +236,37 @@ fn every_key_of_the_schema_is_decoded() {
         let error = parse(&text, Path::new("models.toml"), None).unwrap_err();
         assert!(error.report().contains(field.name), "{error:?}");
     }
-    for (table, fields) in [("verify", Verify::KEYS), ("quantization", Quantization::KEYS)] {
+    let tables = [
+        ("verify", Verify::KEYS),
+        ("quantization", Quantization::KEYS),
+        ("optimization", Optimization::KEYS),
+        ("calibration", Calibration::KEYS),
+    ];
+    for (table, fields) in tables {
         for field in fields {
             let other = match (table, field.name) {
-                ("quantization", "activations" | "range") => "quantization.type = 'int8'\n",
-                ("quantization", "type" | "target-size" | "target-bpw") | ("verify", _) => "",
+                ("quantization", "activations" | "range" | "exclude") => {
+                    "quantization.type = 'int8'\n"
+                }
+                ("calibration", "percentile") => {
+                    "calibration.dataset = 'd'\ncalibration.method = 'percentile'\n"
+                }
+                ("calibration", "bins") => {
+                    "calibration.dataset = 'd'\ncalibration.method = 'entropy'\n"
+                }
+                ("calibration", "dataset") => "",
+                ("calibration", _) => "calibration.dataset = 'd'\n",
+                ("quantization", "activation-type" | "per-channel") => {
+                    "quantization.type = 'int8'\nquantization.method = 'static'\n"
+                }
+                ("quantization", "damping" | "act-order") => {
+                    "quantization.type = 'int4'\nquantization.algorithm = 'gptq'\n"
+                }
+                ("quantization", key) if integers::KEYS.contains(&key) => {
+                    "quantization.type = 'int4'\n"
+                }
+                ("quantization", "type" | "target-size" | "target-bpw")
+                | ("verify" | "optimization", _) => "",
                 _ => "quantization.type = 'q4_k_m'\n",
             };
             let error = target(&format!("{other}{table}.{} = 1979-05-27", field.name)).unwrap_err();
@@ -447,12 +517,59 @@ fn the_documentation_of_the_manifest_is_the_one_that_stands_in_the_code() {
 #[test]
 fn every_key_and_every_word_is_documented() {
     let text = docs();
-    let tables = [Model::KEYS, Target::KEYS, Verify::KEYS, Quantization::KEYS];
+    let tables = [Model::KEYS, Target::KEYS, Verify::KEYS, Quantization::KEYS, Optimization::KEYS];
     for field in tables.concat() {
         assert!(!field.doc.is_empty(), "{} has no doc comment", field.name);
         assert!(text.contains(field.doc), "{}", field.name);
         for word in (field.words)() {
             assert!(text.contains(word.name), "{}", word.name);
         }
+    }
+}
+
+#[test]
+fn patterns_of_nodes_are_read_from_an_array_and_from_a_flag() {
+    let line = "quantization = { type = 'int8', exclude = ['Softmax', 'layer\\.[01]\\.'] }";
+    let quantization = target(line).unwrap().quantization.unwrap();
+    assert_eq!(quantization.exclude, ["Softmax", "layer\\.[01]\\."]);
+    for (given, expected) in [("a,b", vec!["a", "b"]), ("['a{1,2}']", vec!["a{1,2}"])] {
+        let flags = [("format", "onnx"), ("quantization", "int8"), ("quantization.exclude", given)];
+        let target = target_from_flags("t", &flags).unwrap();
+        assert_eq!(target.quantization.unwrap().exclude, expected);
+    }
+    for (given, message) in
+        [("['(']", "regular expression"), ("[1]", "must be a string"), ("['']", "empty")]
+    {
+        let flags = [("format", "onnx"), ("quantization", "int8"), ("quantization.exclude", given)];
+        let error = target_from_flags("t", &flags).unwrap_err();
+        assert!(error.to_string().contains(message), "{error}");
+    }
+}
+
+#[test]
+fn integer_weights_that_cannot_be_are_refused_with_advice() {
+    for (lines, parts) in [
+        (
+            "{ type = 'int4', method = 'dynamic' }",
+            &["4 bits hold weights only", "remove `method`"][..],
+        ),
+        ("{ type = 'int4', block-size = 48 }", &["power of two", "write 32"]),
+        ("{ type = 'int4', block-size = 8 }", &["must be from 16 to 256"]),
+        ("{ type = 'int4', activations = 'row' }", &["is for the method `dynamic`"]),
+        ("{ type = 'int8', block-size = 32 }", &["is for the method `weight-only`"]),
+        ("{ type = 'int8', overrides = { a = 'int4' } }", &["`a` gets 4 bits"]),
+        ("{ type = 'int4', overrides = { a = 'q6_k' } }", &["it may be: fp32, int4"]),
+        ("{ type = 'int4', overrides = { '(a' = 'int8' } }", &["is no regular expression"]),
+        (
+            "{ type = 'int4', algorithm = 'hqq', symmetric = true }",
+            &["`hqq` looks for zero points"],
+        ),
+        ("{ type = 'int4', damping = 0.1 }", &["is for the algorithm `gptq`"]),
+        ("{ type = 'int4', form = 'qdq', accuracy-level = 4 }", &["is for the form `matmulnbits`"]),
+        ("{ type = 'int4', algorithm = 'awk' }", &["did you mean \"awq\"?"]),
+        ("{ type = 'int4', pure = true }", &["is for block types of GGUF models"]),
+    ] {
+        let error = target(&format!("quantization = {lines}")).unwrap_err().report();
+        assert!(parts.iter().all(|part| error.contains(part)), "{lines}\n{error}");
     }
 }

@@ -183,9 +183,9 @@ fn each_mistake_gets_the_advice_that_mends_it() {
         (q4("importance = '~/i.dat'"), &["`~` is not expanded"]),
         (q4("requantize = 1"), &["must be `true` or `false`"]),
         (q4("method = 'dynamic'"), &["block types hold weights only", "\"weight-only\""]),
-        (q4("activations = 'row'"), &["`activations` is for the type `int8`", "remove"]),
-        (q4("range = 'full'"), &["`range` is for the type `int8`"]),
-        (q4("block-size = 32"), &["`block-size` is not supported yet"]),
+        (q4("activations = 'row'"), &["`activations` is for graphs", "remove"]),
+        (q4("range = 'full'"), &["`range` is for graphs"]),
+        (q4("block-size = 32"), &["`block-size` is for graphs"]),
         (q4("target-size = '1GiB'"), &["`type` and a target size are both given", "remove `type`"]),
         (
             "quantization = { target-size = '1GiB', target-bpw = 4 }".to_owned(),
@@ -230,7 +230,7 @@ fn each_mistake_gets_the_advice_that_mends_it() {
         ("quantization = { type = 'int8', pure = true }".to_owned(), &["has no effect"]),
         (
             "quantization = { type = 'int8', method = 'weight-only' }".to_owned(),
-            &["`int8` is quantized dynamically"],
+            &["`int8` is for graphs, and this target is a GGUF model"],
         ),
         ("split-max-size = 2".to_owned(), &["`split-max-size` must be a string"]),
         ("split-max-size = 'big'".to_owned(), &["`big` is no size"]),

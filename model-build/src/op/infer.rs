@@ -23,9 +23,20 @@ use crate::hub::{
 /// other, an attribute of the wrong kind, or a value whose recorded element type is not the
 /// computed one.
 pub fn infer(graph: &mut Graph) -> Result<()> {
-    let rules = Rules::of(graph);
-    rules.body(&mut graph.body, &HashMap::new(), &[])?;
+    Inference::of(graph).body(&mut graph.body, &Scope::new())?;
     Ok(())
+}
+
+/// [`infer`] on a copy of the graph for looking things up: node outputs whose elements follow from
+/// shapes and constants hold them as initializers beside the nodes that compute them.
+///
+/// # Errors
+/// Those of [`infer`].
+pub fn known(graph: &Graph) -> Result<Graph> {
+    let mut copy = graph.clone();
+    let inference = Inference { keep: true, ..Inference::of(graph) };
+    inference.body(&mut copy.body, &Scope::new())?;
+    Ok(copy)
 }
 
 /// What the elements of a node's input 1 should be, if others than they are.
@@ -36,14 +47,41 @@ pub(crate) type Repair<'a> = dyn Fn(&Cx<'_>) -> Result<Option<Vec<i64>>> + 'a;
 /// hold; the nodes of which it was told something, with what it was, are returned.
 pub(crate) fn infer_free(
     graph: &mut Graph,
-    free: &[Arc<str>],
+    names: &[Arc<str>],
     repair: &Repair<'_>,
 ) -> Result<Vec<(NodeId, Vec<i64>)>> {
-    let mut rules = Rules::of(graph);
-    free.clone_into(&mut rules.free);
-    rules.repair = Some(repair);
-    rules.body(&mut graph.body, &HashMap::new(), &[])?;
-    Ok(rules.repaired.into_inner())
+    let free = Free { names, repair, repaired: RefCell::default(), depth: Cell::default() };
+    let inference = Inference::of(graph);
+    let walk = Walk { inference: &inference, free: Some(&free) };
+    walk.body(&mut graph.body, &Scope::new(), &[])?;
+    Ok(free.repaired.into_inner())
+}
+
+/// Names that stand for every length, and what is repaired for them.
+struct Free<'a> {
+    names: &'a [Arc<str>],
+    repair: &'a Repair<'a>,
+    repaired: RefCell<Vec<(NodeId, Vec<i64>)>>,
+    /// How many bodies the one under inference is inside of.
+    depth: Cell<u32>,
+}
+
+impl Free<'_> {
+    fn repair(&self, id: NodeId, cx: &mut Cx<'_>) -> Result<()> {
+        let Some(elements) = (self.repair)(cx)? else { return Ok(()) };
+        if self.depth.get() > 0 {
+            return Err(Error::unsupported(
+                "a subgraph has a shape in it that would have to change",
+            )
+            .item(cx.node().label()));
+        }
+        if let (Some(fact), Some(constant)) = (cx.inputs.get_mut(1), cx.constants.get_mut(1)) {
+            fact.data = Some(elements.iter().copied().map(Len::fixed).collect());
+            *constant = None;
+        }
+        self.repaired.borrow_mut().push((id, elements));
+        Ok(())
+    }
 }
 
 /// Whether a value is a constant: an initializer that is not a graph input which a caller may
@@ -57,43 +95,51 @@ fn constant_of(body: &Body, ir_version: i64, id: ValueId) -> Option<&Tensor> {
     (ir_version < 4 || !body.inputs().contains(&id)).then_some(tensor)
 }
 
-struct Rules<'a> {
+/// What inference needs to know of the model a body belongs to.
+#[derive(Clone, Debug)]
+pub struct Inference {
     opsets: BTreeMap<String, i64>,
     ir_version: i64,
-    free: Vec<Arc<str>>,
-    repair: Option<&'a Repair<'a>>,
-    repaired: RefCell<Vec<(NodeId, Vec<i64>)>>,
-    /// How many bodies the one under inference is inside of.
-    depth: Cell<u32>,
+    /// Whether computed elements are kept as initializers.
+    keep: bool,
 }
 
 /// What is known of values of enclosing graphs, by name.
-type Scope = HashMap<String, Fact>;
+pub type Scope = HashMap<String, Fact>;
 
-impl Rules<'_> {
-    fn of(graph: &Graph) -> Self {
-        Self {
-            opsets: graph.opsets.clone(),
-            ir_version: graph.ir_version,
-            free: Vec::new(),
-            repair: None,
-            repaired: RefCell::default(),
-            depth: Cell::default(),
-        }
+/// What is known of the values of one body.
+pub type Facts = HashMap<ValueId, Fact>;
+
+impl Inference {
+    /// For the bodies of a model.
+    pub fn of(graph: &Graph) -> Self {
+        Self { opsets: graph.opsets.clone(), ir_version: graph.ir_version, keep: false }
     }
 
+    /// Infers one body and those inside it, as [`infer`] does a graph, and gives what is known of its
+    /// values. `outer` is what is known of the values it captures.
+    pub fn body(&self, body: &mut Body, outer: &Scope) -> Result<Facts> {
+        Walk { inference: self, free: None }.body(body, outer, &[])
+    }
+}
+
+/// Inference under way.
+struct Walk<'a> {
+    inference: &'a Inference,
+    free: Option<&'a Free<'a>>,
+}
+
+impl Walk<'_> {
     fn opset(&self, domain: &str) -> Option<i64> {
         let domain = if domain == "ai.onnx" { "" } else { domain };
-        self.opsets
-            .get(domain)
-            .copied()
-            .or_else(|| domain.is_empty().then(|| self.opsets.get("ai.onnx").copied()).flatten())
+        self.inference.opsets.get(domain).copied().or_else(|| {
+            domain.is_empty().then(|| self.inference.opsets.get("ai.onnx").copied()).flatten()
+        })
     }
 
-    /// Infers one body and gives the facts of its outputs. `formal` are facts of its inputs that
-    /// the enclosing node knows.
-    fn body(&self, body: &mut Body, outer: &Scope, formal: &[Fact]) -> Result<Vec<Fact>> {
-        let mut facts: HashMap<ValueId, Fact> = HashMap::new();
+    /// Infers one body. `formal` are facts of its inputs that the enclosing node knows.
+    fn body(&self, body: &mut Body, outer: &Scope, formal: &[Fact]) -> Result<Facts> {
+        let mut facts = Facts::new();
         for name in body.captures() {
             if let (Some(id), Some(fact)) = (body.find(name), outer.get(name)) {
                 facts.insert(id, fact.clone());
@@ -106,7 +152,7 @@ impl Rules<'_> {
         let constants: Vec<(ValueId, Fact)> = body
             .initializers()
             .filter_map(|(id, ..)| {
-                let tensor = constant_of(body, self.ir_version, id)?;
+                let tensor = constant_of(body, self.inference.ir_version, id)?;
                 Some((id, tensor_fact(tensor)))
             })
             .collect();
@@ -119,16 +165,13 @@ impl Rules<'_> {
         for (id, fact) in &facts {
             record(body.value_mut(*id), fact)?;
         }
-        Ok(body.outputs().iter().map(|id| facts.get(id).cloned().unwrap_or_default()).collect())
+        if self.inference.keep {
+            keep_elements(body, &facts);
+        }
+        Ok(facts)
     }
 
-    fn node(
-        &self,
-        body: &mut Body,
-        id: NodeId,
-        facts: &mut HashMap<ValueId, Fact>,
-        outer: &Scope,
-    ) -> Result<()> {
+    fn node(&self, body: &mut Body, id: NodeId, facts: &mut Facts, outer: &Scope) -> Result<()> {
         let Some(node) = body.node(id) else { return Ok(()) };
         let found = if node.subgraphs().next().is_some() {
             let mut changed = node.clone();
@@ -161,13 +204,7 @@ impl Rules<'_> {
         Ok(())
     }
 
-    fn apply(
-        &self,
-        body: &Body,
-        id: NodeId,
-        node: &Node,
-        facts: &HashMap<ValueId, Fact>,
-    ) -> Result<Vec<Fact>> {
+    fn apply(&self, body: &Body, id: NodeId, node: &Node, facts: &Facts) -> Result<Vec<Fact>> {
         let (Some(opset), Some(def)) =
             (self.opset(&node.domain), super::find(&node.domain, &node.op))
         else {
@@ -178,7 +215,7 @@ impl Rules<'_> {
         }
         let mut cx = Cx {
             node,
-            free: &self.free,
+            free: self.free.map_or(&[], |free| free.names),
             opset,
             inputs: node
                 .inputs
@@ -188,21 +225,11 @@ impl Rules<'_> {
             constants: node
                 .inputs
                 .iter()
-                .map(|i| i.and_then(|i| constant_of(body, self.ir_version, i)))
+                .map(|i| i.and_then(|i| constant_of(body, self.inference.ir_version, i)))
                 .collect(),
         };
-        if let Some(elements) = self.repair.map_or(Ok(None), |repair| repair(&cx))? {
-            if self.depth.get() > 0 {
-                return Err(Error::unsupported(
-                    "a subgraph has a shape in it that would have to change",
-                )
-                .item(node.label()));
-            }
-            if let (Some(fact), Some(constant)) = (cx.inputs.get_mut(1), cx.constants.get_mut(1)) {
-                fact.data = Some(elements.iter().copied().map(Len::fixed).collect());
-                *constant = None;
-            }
-            self.repaired.borrow_mut().push((id, elements));
+        if let Some(free) = self.free {
+            free.repair(id, &mut cx)?;
         }
         (def.infer)(&cx)
     }
@@ -212,7 +239,7 @@ impl Rules<'_> {
         &self,
         body: &Body,
         node: &mut Node,
-        facts: &HashMap<ValueId, Fact>,
+        facts: &Facts,
         outer: &Scope,
     ) -> Result<Vec<Fact>> {
         let mut scope = outer.clone();
@@ -220,12 +247,18 @@ impl Rules<'_> {
             scope.insert(body.value(*id).name.clone(), fact.clone());
         }
         let is_if = node.is("If");
-        let mut branches = Vec::new();
-        self.depth.set(self.depth.get() + 1);
-        for inner in node.subgraphs_mut() {
-            branches.push(self.body(inner, &scope, &[])?);
+        // Only what is done is inferred: a branch that is never taken may hold what cannot be.
+        let taken = is_if.then(|| taken_branch(node, facts)).flatten();
+        let mut branches: Vec<Vec<Fact>> = Vec::new();
+        let chosen = node.attrs.iter_mut().filter(|a| taken.is_none_or(|name| a.name == name));
+        let depth = |change: fn(u32) -> u32| self.free.map(|free| free.depth.update(change));
+        depth(|n| n + 1);
+        for inner in chosen.flat_map(|a| a.value.subgraphs_mut()) {
+            let facts = self.body(inner, &scope, &[])?;
+            let outputs = inner.outputs().iter();
+            branches.push(outputs.map(|id| facts.get(id).cloned().unwrap_or_default()).collect());
         }
-        self.depth.set(self.depth.get() - 1);
+        depth(|n| n.saturating_sub(1));
         if !is_if {
             return Ok(Vec::new());
         }
@@ -237,6 +270,14 @@ impl Rules<'_> {
             }
         }
         Ok(joined)
+    }
+}
+
+/// The attribute of the branch that an `If` takes, where its condition is known.
+fn taken_branch(node: &Node, facts: &Facts) -> Option<&'static str> {
+    match facts.get(&node.input(0)?)?.data.as_deref()? {
+        [one] => Some(if one.as_fixed()? != 0 { "then_branch" } else { "else_branch" }),
+        _ => None,
     }
 }
 
@@ -291,6 +332,38 @@ fn record(value: &mut Value, fact: &Fact) -> Result<()> {
         fact.shape.as_ref().map(|dims| dims.iter().map(Len::to_dim).collect());
     value.ty = Some(Type::Tensor { dtype, shape });
     Ok(())
+}
+
+fn keep_elements(body: &mut Body, facts: &Facts) {
+    let made: Vec<ValueId> =
+        body.nodes().flat_map(|(_, n)| n.outputs.iter().flatten().copied()).collect();
+    for id in made {
+        if let Some(tensor) = facts.get(&id).and_then(elements) {
+            body.value_mut(id).init = Some(tensor);
+        }
+    }
+}
+
+/// The tensor that a fact knows all elements of.
+fn elements(fact: &Fact) -> Option<Tensor> {
+    let data: Vec<i64> = fact.data.as_ref()?.iter().map(Len::as_fixed).collect::<Option<_>>()?;
+    let shape: Vec<i64> = fact.shape.as_ref()?.iter().map(Len::as_fixed).collect::<Option<_>>()?;
+    let shape: Vec<u64> =
+        shape.into_iter().map(|d| u64::try_from(d).ok()).collect::<Option<_>>()?;
+    match fact.dtype? {
+        DType::I64 => Tensor::from_i64(shape, &data).ok(),
+        DType::I32 => {
+            let data: Vec<i32> =
+                data.into_iter().map(|v| i32::try_from(v).ok()).collect::<Option<_>>()?;
+            let bytes = data.iter().flat_map(|v| v.to_le_bytes()).collect();
+            Tensor::new(DType::I32, shape, bytes).ok()
+        }
+        DType::Bool => {
+            let bytes: Vec<u8> = data.iter().map(|v| u8::from(*v != 0)).collect();
+            Tensor::new(DType::Bool, shape, bytes.into()).ok()
+        }
+        _ => None,
+    }
 }
 
 /// What is known of a constant.

@@ -45,6 +45,8 @@ impl Len {
     pub fn from_dim(dim: &Dim) -> Self {
         match dim {
             Dim::Fixed(n) => Self::from_u64(*n),
+            // What some exporters write for a length that they do not know.
+            Dim::Symbol(text) if &**text == "?" => Self::UNKNOWN,
             Dim::Symbol(text) => Self::symbol(text),
             Dim::Unknown => Self::UNKNOWN,
         }

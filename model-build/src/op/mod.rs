@@ -10,8 +10,19 @@ macro_rules! defs {
     };
 }
 
+/// Statics of operators of `com.microsoft`: `NAME = "Name", rule;`.
+macro_rules! contrib {
+    ($($name:ident = $op:literal, $infer:ident;)*) => {
+        $(#[doc = concat!("`com.microsoft` `", $op, "`.")]
+        pub(super) static $name: super::OpDef =
+            super::OpDef { op: $op, domain: "com.microsoft", since: 1, infer: $infer };)*
+    };
+}
+
+mod attention;
 mod binary;
 mod cast;
+mod com_microsoft;
 mod conv;
 mod cx;
 mod einsum;
@@ -24,19 +35,22 @@ pub mod len;
 mod matmul;
 mod norm;
 mod quantize_linear;
+mod random;
+mod recurrent;
 mod reduce;
 mod reshape;
 mod resize;
 mod slice;
 mod squeeze;
 mod unary;
+mod vision;
 
 pub use cast::Cast;
 pub use cx::{Cx, Fact};
 pub use gemm::Gemm;
 pub use generate::Constant;
 pub(crate) use infer::infer_free;
-pub use infer::{infer, is_constant};
+pub use infer::{Facts, Inference, Scope, infer, is_constant, known};
 pub use matmul::MatMul;
 
 use crate::error::Result;
@@ -93,8 +107,12 @@ pub static ALL: &[&OpDef] = &[
     &unary::ASINH,
     &unary::ATAN,
     &unary::ATANH,
+    &attention::ATTENTION,
+    &com_microsoft::ATTENTION,
     &conv::AVERAGE_POOL,
     &norm::BATCH_NORMALIZATION,
+    &random::BERNOULLI,
+    &com_microsoft::BIAS_GELU,
     &binary::BIT_SHIFT,
     &binary::BITWISE_AND,
     &unary::BITWISE_NOT,
@@ -105,6 +123,7 @@ pub static ALL: &[&OpDef] = &[
     &unary::CEIL,
     &unary::CELU,
     &unary::CLIP,
+    &vision::COMPRESS,
     &layout::CONCAT,
     &generate::CONSTANT,
     &generate::CONSTANT_OF_SHAPE,
@@ -116,29 +135,37 @@ pub static ALL: &[&OpDef] = &[
     &unary::CUM_SUM,
     &layout::DEPTH_TO_SPACE,
     &quantize_linear::DEQUANTIZE_LINEAR,
+    &vision::DET,
     &binary::DIV,
     &norm::DROPOUT,
     &quantize_linear::DYNAMIC_QUANTIZE_LINEAR,
     &einsum::EINSUM,
     &unary::ELU,
+    &com_microsoft::EMBED_LAYER_NORMALIZATION,
     &binary::EQUAL,
     &unary::ERF,
     &unary::EXP,
     &layout::EXPAND,
     &generate::EYE_LIKE,
+    &com_microsoft::FAST_GELU,
     &reshape::FLATTEN,
     &unary::FLOOR,
+    &com_microsoft::FUSED_MAT_MUL,
+    &recurrent::GRU,
     &gather::GATHER,
     &gather::GATHER_ELEMENTS,
     &gather::GATHER_ND,
     &unary::GELU,
+    &com_microsoft::GELU,
     &gemm::GEMM,
     &conv::GLOBAL_AVERAGE_POOL,
     &conv::GLOBAL_LP_POOL,
     &conv::GLOBAL_MAX_POOL,
     &binary::GREATER,
     &binary::GREATER_OR_EQUAL,
+    &vision::GRID_SAMPLE,
     &unary::GROUP_NORMALIZATION,
+    &com_microsoft::GROUP_QUERY_ATTENTION,
     &unary::HARD_SIGMOID,
     &unary::HARD_SWISH,
     &unary::HARDMAX,
@@ -147,6 +174,7 @@ pub static ALL: &[&OpDef] = &[
     &unary::IS_INF,
     &unary::IS_NAN,
     &unary::LRN,
+    &recurrent::LSTM,
     &norm::LAYER_NORMALIZATION,
     &unary::LEAKY_RELU,
     &binary::LESS,
@@ -165,7 +193,10 @@ pub static ALL: &[&OpDef] = &[
     &unary::MISH,
     &binary::MOD,
     &binary::MUL,
+    &com_microsoft::MULTI_HEAD_ATTENTION,
+    &random::MULTINOMIAL,
     &unary::NEG,
+    &vision::NON_MAX_SUPPRESSION,
     &generate::NON_ZERO,
     &unary::NOT,
     &generate::ONE_HOT,
@@ -176,7 +207,13 @@ pub static ALL: &[&OpDef] = &[
     &conv::Q_LINEAR_CONV,
     &matmul::Q_LINEAR_MAT_MUL,
     &quantize_linear::QUANTIZE_LINEAR,
+    &com_microsoft::QUICK_GELU,
     &unary::RMS_NORMALIZATION,
+    &recurrent::RNN,
+    &random::RANDOM_NORMAL,
+    &random::RANDOM_NORMAL_LIKE,
+    &random::RANDOM_UNIFORM,
+    &random::RANDOM_UNIFORM_LIKE,
     &generate::RANGE,
     &unary::RECIPROCAL,
     &reduce::REDUCE_L1,
@@ -193,6 +230,9 @@ pub static ALL: &[&OpDef] = &[
     &reshape::RESHAPE,
     &resize::RESIZE,
     &unary::REVERSE_SEQUENCE,
+    &vision::ROI_ALIGN,
+    &attention::ROTARY_EMBEDDING,
+    &com_microsoft::ROTARY_EMBEDDING,
     &unary::ROUND,
     &unary::SCATTER_ELEMENTS,
     &unary::SCATTER_ND,
@@ -201,9 +241,12 @@ pub static ALL: &[&OpDef] = &[
     &unary::SHRINK,
     &unary::SIGMOID,
     &unary::SIGN,
+    &com_microsoft::SIMPLIFIED_LAYER_NORMALIZATION,
     &unary::SIN,
     &unary::SINH,
     &generate::SIZE,
+    &com_microsoft::SKIP_LAYER_NORMALIZATION,
+    &com_microsoft::SKIP_SIMPLIFIED_LAYER_NORMALIZATION,
     &slice::SLICE,
     &unary::SOFTMAX,
     &unary::SOFTPLUS,
@@ -234,7 +277,8 @@ mod tests {
     #[test]
     fn the_list_is_in_alphabetical_order_so_that_find_finds_each() {
         for def in ALL {
-            assert_eq!(find(def.domain, def.op).map(|d| d.op), Some(def.op));
+            let found = find(def.domain, def.op);
+            assert_eq!(found.map(|d| (d.op, d.domain)), Some((def.op, def.domain)));
         }
         assert!(find("", "NoSuchOp").is_none());
         assert!(find("com.microsoft", "Add").is_none());

@@ -125,7 +125,7 @@ fn place(graph: &Graph, key: &str) -> Result<Option<(ValueId, usize, Dim)>> {
 }
 
 /// The names of the axes of the inputs.
-fn input_axes(body: &Body) -> BTreeSet<String> {
+pub(super) fn input_axes(body: &Body) -> BTreeSet<String> {
     body.inputs()
         .iter()
         .filter_map(|id| body.tensor_type(*id)?.1)
@@ -152,7 +152,7 @@ fn unknown_axis(name: &str, axes: &BTreeSet<String>) -> Error {
     ))
 }
 
-fn change_body(body: &mut Body, change: &dyn Fn(&Len) -> Len) {
+pub(super) fn change_body(body: &mut Body, change: &dyn Fn(&Len) -> Len) {
     for id in body.value_ids() {
         if let Some(ty) = &mut body.value_mut(id).ty {
             change_type(ty, change);

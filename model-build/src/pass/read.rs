@@ -84,6 +84,25 @@ pub(super) fn with_elements<T>(
     Ok(of(&part))
 }
 
+/// Calls `of` with `len` bytes of a tensor from the byte `from` on, whatever its granularity.
+pub(super) fn with_span<T>(
+    tensor: &Tensor,
+    from: u64,
+    len: usize,
+    of: impl FnOnce(&[u8]) -> T,
+) -> Result<T> {
+    let past = || Error::bug("a read past the end of a tensor");
+    let step = tensor.granularity();
+    let start = from - from % step;
+    let end = from.checked_add(len as u64).ok_or_else(past)?;
+    let stop = end.checked_next_multiple_of(step).unwrap_or(u64::MAX).min(tensor.byte_len());
+    let size = stop.checked_sub(start).and_then(|n| usize::try_from(n).ok()).ok_or_else(past)?;
+    let mut part = vec![0; size];
+    tensor.read_at(start, &mut part)?;
+    let skip = usize::try_from(from - start).map_err(|_| past())?;
+    Ok(of(part.get(skip..skip.saturating_add(len)).ok_or_else(past)?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

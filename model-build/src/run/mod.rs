@@ -7,6 +7,7 @@ mod convert;
 mod narrow;
 #[cfg(feature = "ort")]
 mod onnxruntime;
+mod optimized;
 #[cfg(feature = "rten")]
 mod rten;
 #[cfg(feature = "rten")]
@@ -16,9 +17,10 @@ mod runner;
 mod saturation;
 
 pub(crate) use convert::converted;
-pub use runner::{Files, Level, RunnerChoice, optimized};
+pub use optimized::{Level, OPTIMIZED_REVISION, optimized, optimizer_identity};
+pub use runner::{Files, RunnerChoice};
 #[allow(unused_imports)]
-pub(crate) use runner::{Model, Scratch, Session, Setup, choose, tapped};
+pub(crate) use runner::{Model, Runner, Scratch, Session, Setup, choose, tapped};
 
 use crate::error::Result;
 

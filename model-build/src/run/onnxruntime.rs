@@ -13,10 +13,10 @@ use ort::value::{DynValue, Tensor as OrtTensor, TensorElementType, ValueType};
 
 use super::convert::converted;
 use super::narrow;
-use super::runner::{Level, Model, Runner, Scratch, Session, Setup, write};
+use super::optimized::Level;
+use super::runner::{Model, Runner, Scratch, Session, Setup, write};
 use crate::error::{Error, Result};
-use crate::format::onnx;
-use crate::hub::{DType, Graph, Tensor};
+use crate::hub::{DType, Tensor};
 use crate::{env, fsx};
 
 /// The oldest ONNX Runtime that can be used is 1.`MINOR`.
@@ -149,6 +149,32 @@ impl OnnxRuntime {
     }
 }
 
+impl OnnxRuntime {
+    /// Writes a model as this library would run it at a level. Large weights lie beside it.
+    pub(super) fn save_optimized(&self, model: &Model, level: Level, to: &Path) -> Result<()> {
+        let environment = self.environment()?;
+        let optimize = match level {
+            Level::Basic => GraphOptimizationLevel::Level1,
+            Level::Extended => GraphOptimizationLevel::Level2,
+            Level::All => GraphOptimizationLevel::All,
+        };
+        let build = || -> ort::Result<OrtSession> {
+            OrtSession::builder(&environment)?
+                .with_optimization_level(optimize)?
+                .with_intra_threads(1)?
+                .with_inter_threads(1)?
+                .with_log_level(LogLevel::Error)?
+                .with_config_entry(
+                    "session.optimized_model_external_initializers_file_name",
+                    "optimized.onnx.data",
+                )?
+                .with_optimized_model_path(to)?
+                .commit_from_file(&model.path)
+        };
+        build().map(drop).map_err(|e| failed("optimize the model", &e))
+    }
+}
+
 /// What the system says of a library that does not load.
 fn reason(error: &libloading::Error) -> String {
     match std::error::Error::source(error) {
@@ -235,46 +261,6 @@ impl Runner for OnnxRuntime {
     }
 }
 
-impl OnnxRuntime {
-    /// The graph as this ONNX Runtime rewrites it before it runs it.
-    pub(super) fn optimized(&self, model: &Model, level: Level) -> Result<Graph> {
-        let environment = self.environment()?;
-        let scratch = Scratch::beside(&model.path)?;
-        let path = scratch.place("optimized.onnx")?;
-        let weights = "optimized.onnx.data";
-        let level = match level {
-            Level::Basic => GraphOptimizationLevel::Level1,
-            Level::Extended => GraphOptimizationLevel::Level2,
-            Level::All => GraphOptimizationLevel::All,
-        };
-        let build = || -> ort::Result<OrtSession> {
-            OrtSession::builder(&environment)?
-                .with_optimization_level(level)?
-                .with_intra_threads(1)?
-                .with_log_level(LogLevel::Error)?
-                .with_config_entry(
-                    "session.optimized_model_external_initializers_file_name",
-                    weights,
-                )?
-                .with_config_entry(
-                    "session.optimized_model_external_initializers_min_size_in_bytes",
-                    "1024",
-                )?
-                .with_optimized_model_path(&path)?
-                .commit_from_file(&model.path)
-        };
-        drop(build().map_err(|e| failed("optimize the model", &e).file(&model.path))?);
-        let mut graph = onnx::from_file(&path)?;
-        let used = graph.domains();
-        graph.opsets.retain(|domain, _| domain.is_empty() || used.contains(domain));
-        // What the library stamps on every model it writes.
-        graph.producer.clone_from(&model.graph.producer);
-        graph.producer_version.clone_from(&model.graph.producer_version);
-        graph.metadata.clone_from(&model.graph.metadata);
-        Ok(graph)
-    }
-}
-
 struct Loaded {
     session: OrtSession,
     emulated: bool,
@@ -282,10 +268,9 @@ struct Loaded {
     _scratch: Option<Scratch>,
 }
 
-impl Session for Loaded {
-    fn run(&mut self, inputs: &BTreeMap<String, Tensor>) -> Result<BTreeMap<String, Tensor>> {
-        // Kept until the outputs are copied: an output that is an input shares its buffer.
-        let mut values: Vec<(&str, DynValue)> = Vec::new();
+impl Loaded {
+    fn values<'i>(&self, inputs: &'i BTreeMap<String, Tensor>) -> Result<Vec<(&'i str, DynValue)>> {
+        let mut values = Vec::new();
         for (name, tensor) in inputs {
             let wide;
             let tensor = if self.emulated && tensor.dtype() == DType::BF16 {
@@ -295,12 +280,40 @@ impl Session for Loaded {
                 tensor
             };
             let value = to_ort(tensor).map_err(|e| e.item(format!("input `{name}`")))?;
-            values.push((name, value));
+            values.push((name.as_str(), value));
         }
+        Ok(values)
+    }
+}
+
+impl Session for Loaded {
+    fn run(&mut self, inputs: &BTreeMap<String, Tensor>) -> Result<BTreeMap<String, Tensor>> {
+        // Kept until the outputs are copied: an output that is an input shares its buffer.
+        let values = self.values(inputs)?;
         let feed: Vec<(&str, SessionInputValue<'_>)> =
             values.iter().map(|(name, value)| (*name, value.into())).collect();
         let outputs = self.session.run(feed).map_err(|e| failed("run the model", &e))?;
         outputs.iter().map(|(name, value)| Ok((name.to_owned(), from_ort(name, &value)?))).collect()
+    }
+
+    fn look(
+        &mut self,
+        inputs: &BTreeMap<String, Tensor>,
+        see: &mut dyn FnMut(&str, &[f32]) -> Result<()>,
+    ) -> Result<()> {
+        let values = self.values(inputs)?;
+        let feed: Vec<(&str, SessionInputValue<'_>)> =
+            values.iter().map(|(name, value)| (*name, value.into())).collect();
+        let outputs = self.session.run(feed).map_err(|e| failed("run the model", &e))?;
+        for (name, value) in &outputs {
+            if let ValueType::Tensor { ty: TensorElementType::Float32, .. } = value.dtype() {
+                let (_, elements) = value
+                    .try_extract_tensor::<f32>()
+                    .map_err(|e| failed(&format!("give output `{name}`"), &e))?;
+                see(name, elements)?;
+            }
+        }
+        Ok(())
     }
 
     fn note(&self) -> Option<String> {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::error::{Error, Result};
 use crate::format::{WriteOptions, onnx};
 use crate::fsx::{self, AtomicFile};
-use crate::hub::{Graph, Tensor, write_blob};
+use crate::hub::{DType, Graph, Tensor, write_blob};
 
 /// What the manifest asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -53,35 +53,6 @@ impl Default for Setup {
     }
 }
 
-/// How far ONNX Runtime rewrites a graph.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Level {
-    /// What keeps to the operators of ONNX.
-    Basic,
-    /// Fusions to operators of its own, too.
-    Extended,
-    /// Memory layouts for the processor of this machine, too.
-    All,
-}
-
-/// The graph as ONNX Runtime rewrites it before it runs it.
-///
-/// # Errors
-/// The library is not found, or refuses the graph.
-pub fn optimized(graph: &Graph, level: Level) -> Result<Graph> {
-    #[cfg(feature = "ort")]
-    {
-        let near = std::env::temp_dir().join("model.onnx");
-        let model = Model::of(graph.clone(), &near)?;
-        super::onnxruntime::OnnxRuntime::find()?.optimized(&model, level)
-    }
-    #[cfg(not(feature = "ort"))]
-    {
-        let _ = (graph, level);
-        Err(missing_feature("ONNX Runtime", "ort"))
-    }
-}
-
 /// A program that runs graphs.
 pub(crate) trait Runner: Sync {
     /// Name and version.
@@ -96,6 +67,20 @@ pub(crate) trait Runner: Sync {
 pub(crate) trait Session: Send {
     /// Runs it on one sample: a tensor per graph input. Gives the outputs by name.
     fn run(&mut self, inputs: &BTreeMap<String, Tensor>) -> Result<BTreeMap<String, Tensor>>;
+    /// Runs it on one sample and shows those outputs that are f32, by name, to `see`. The elements
+    /// are those of the runner where it can lend them: nothing is copied.
+    fn look(
+        &mut self,
+        inputs: &BTreeMap<String, Tensor>,
+        see: &mut dyn FnMut(&str, &[f32]) -> Result<()>,
+    ) -> Result<()> {
+        for (name, tensor) in self.run(inputs)? {
+            if tensor.dtype() == DType::F32 {
+                see(&name, &tensor.to_f32()?)?;
+            }
+        }
+        Ok(())
+    }
     /// What this session does beyond the runner's level, as "bf16 emulated in f32".
     fn note(&self) -> Option<String> {
         None
@@ -133,11 +118,11 @@ pub(crate) fn library(_: RunnerChoice) -> Option<PathBuf> {
 }
 
 #[cfg(feature = "ort")]
-fn onnxruntime() -> Result<Box<dyn Runner>> {
+pub(super) fn onnxruntime() -> Result<Box<dyn Runner>> {
     Ok(Box::new(super::onnxruntime::OnnxRuntime::find()?))
 }
 #[cfg(not(feature = "ort"))]
-fn onnxruntime() -> Result<Box<dyn Runner>> {
+pub(super) fn onnxruntime() -> Result<Box<dyn Runner>> {
     Err(missing_feature("ONNX Runtime", "ort"))
 }
 

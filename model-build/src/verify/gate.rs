@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::metrics::{Measured, OutputMetrics};
+use super::rows::Accuracy;
 use crate::error::{Error, Result};
 
 /// The bounds of `verify` in the manifest; one left out is not checked.
@@ -16,6 +17,17 @@ pub struct Bounds {
     pub mean_abs: Option<f64>,
     /// Least share of rows whose greatest element agrees, for outputs that have such rows.
     pub top1: Option<f64>,
+    /// Least mean share of the greatest elements of a row that stay among the greatest, for outputs
+    /// that have such rows.
+    pub topk: Option<f64>,
+    /// Least signal-to-noise ratio of any output, in dB.
+    pub snr: Option<f64>,
+    /// Greatest relative error of any output.
+    pub relative: Option<f64>,
+    /// Greatest mean divergence of rows of any output that has rows, in nats.
+    pub kl: Option<f64>,
+    /// By how much the share of rows that are right may fall.
+    pub accuracy_drop: Option<f64>,
 }
 
 /// A broken rule; `mend` is the bound that would hold, where one can be named.
@@ -35,12 +47,7 @@ pub fn check(measured: &Measured, bounds: &Bounds) -> Result<Vec<String>> {
         check_finite(output, &mut falls, &mut warnings);
         check_bounds(output, bounds, &mut falls);
     }
-    if bounds.top1.is_some() && measured.outputs.iter().all(|o| o.top1.is_none()) {
-        return Err(Error::manifest(
-            "`verify` bounds `top1`, and no output has a last axis of two elements or more",
-        )
-        .hint("take `top1` out of `verify` and bound `cosine` or `max-abs`"));
-    }
+    check_meaning(measured, bounds)?;
     let Some(first) = falls.first() else {
         return Ok(warnings);
     };
@@ -77,12 +84,39 @@ pub fn check(measured: &Measured, bounds: &Bounds) -> Result<Vec<String>> {
     Err(error)
 }
 
+/// Refuses bounds that nothing measured can break.
+fn check_meaning(measured: &Measured, bounds: &Bounds) -> Result<()> {
+    let any = |has: fn(&OutputMetrics) -> bool| measured.outputs.iter().any(has);
+    let rows = "no output has a last axis of two elements or more";
+    let checks: [(&str, bool, bool, &str); 4] = [
+        ("top1", bounds.top1.is_some(), any(|o| o.top1.is_some()), rows),
+        ("kl", bounds.kl.is_some(), any(|o| o.kl.is_some()), rows),
+        (
+            "topk",
+            bounds.topk.is_some(),
+            any(|o| o.topk.is_some()),
+            "no output has longer rows than `k`",
+        ),
+        (
+            "accuracy-drop",
+            bounds.accuracy_drop.is_some(),
+            any(|o| o.accuracy.is_some()),
+            "there are no `labels`",
+        ),
+    ];
+    match checks.iter().find(|(_, bound, measured, _)| *bound && !*measured) {
+        None => Ok(()),
+        Some((key, .., why)) => Err(Error::manifest(format!("`verify` bounds `{key}`, and {why}"))
+            .hint(format!("take `{key}` out of `verify` and bound `cosine` or `max-abs`"))),
+    }
+}
+
 /// The bounds that everything measured would pass, as TOML; `None` when no bound mends a fall.
 fn loosened(falls: &[Fall]) -> Option<String> {
     let mut bounds: BTreeMap<&str, f64> = BTreeMap::new();
     for fall in falls {
         let (key, value) = fall.mend?;
-        let most = matches!(key, "max-abs" | "mean-abs");
+        let most = matches!(key, "max-abs" | "mean-abs" | "relative" | "kl" | "accuracy-drop");
         let bound = bounds.entry(key).or_insert(value);
         *bound = if most { bound.max(value) } else { bound.min(value) };
     }
@@ -143,6 +177,12 @@ fn check_bounds(output: &OutputMetrics, bounds: &Bounds, falls: &mut Vec<Fall>) 
     if let Some(top1) = output.top1 {
         least("top1", top1, bounds.top1, "");
     }
+    if let Some(topk) = output.topk {
+        least("topk", topk, bounds.topk, "");
+    }
+    if let Some(snr) = output.snr() {
+        least("snr", snr, bounds.snr, " dB");
+    }
     let mut most = |key: &'static str, value: f64, bound: Option<f64>, at: &str| {
         let Some(bound) = bound else { return };
         if value <= bound {
@@ -157,6 +197,32 @@ fn check_bounds(output: &OutputMetrics, bounds: &Bounds, falls: &mut Vec<Fall>) 
     let at = format!(" ({})", output.max_abs_at);
     most("max-abs", output.max_abs, bounds.max_abs, &at);
     most("mean-abs", output.mean_abs, bounds.mean_abs, "");
+    if let Some(relative) = output.relative {
+        most("relative", relative, bounds.relative, "");
+    }
+    if let Some(kl) = output.kl {
+        let worst = output.kl_worst.as_ref();
+        let at = worst.map(|(kl, at)| format!(" (worst {}, {at})", significant(*kl, 3)));
+        most("kl", kl, bounds.kl, at.as_deref().unwrap_or_default());
+    }
+    if let Some(accuracy) = output.accuracy {
+        let Accuracy { rows, reference, artifact } = accuracy;
+        let at = format!(
+            " (right of {rows}: {} in the reference, {} in the artifact)",
+            significant(reference, 4),
+            significant(artifact, 4)
+        );
+        most("accuracy-drop", reference - artifact, bounds.accuracy_drop, &at);
+    }
+    let needed = [("snr", bounds.snr), ("relative", bounds.relative)];
+    for (key, _) in needed.iter().filter(|(_, bound)| bound.is_some() && output.relative.is_none())
+    {
+        falls.push(Fall {
+            output: output.name.clone(),
+            text: format!("has no `{key}`: the reference is zero and the artifact is not"),
+            mend: None,
+        });
+    }
 }
 
 /// `value` with as few digits as tell it from `bound`, four at least.
@@ -239,8 +305,15 @@ hint: or, where this accuracy serves you, change the target's `verify` to { cosi
             ("b", &[1.0, 0.5, 7.0], &[0.2, 0.5, 7.0]),
             ("c", &[1.0, -1.0], &[1.0, -1.0]),
         ]);
-        let strict =
-            Bounds { cosine: Some(1.1), max_abs: Some(0.0), mean_abs: Some(0.0), top1: None };
+        let strict = Bounds {
+            cosine: Some(1.1),
+            max_abs: Some(0.0),
+            mean_abs: Some(0.0),
+            snr: Some(400.0),
+            relative: Some(0.0),
+            kl: Some(0.0),
+            ..Bounds::default()
+        };
         let report = check(&m, &strict).unwrap_err().report();
         let line = report.rsplit('{').next().unwrap();
         let number = |key: &str| {
@@ -251,7 +324,10 @@ hint: or, where this accuracy serves you, change the target's `verify` to { cosi
             cosine: Some(number("cosine")),
             max_abs: Some(number("max-abs")),
             mean_abs: Some(number("mean-abs")),
-            top1: None,
+            snr: Some(number("snr")),
+            relative: Some(number("relative")),
+            kl: Some(number("kl")),
+            ..Bounds::default()
         };
         assert!(report.starts_with("error: 3 of 3 outputs fail"), "{report}");
         check(&m, &loose).unwrap();
@@ -279,6 +355,29 @@ hint: or, where this accuracy serves you, change the target's `verify` to { cosi
         assert_eq!(check(&m, &Bounds::default()).unwrap().len(), 1);
         let m = measured(&[("y", &[f32::NAN], &[f32::NAN])]);
         assert!(check(&m, &Bounds::default()).is_err());
+    }
+
+    #[test]
+    fn a_drop_of_accuracy_is_held_and_an_unmeasured_one_is_a_manifest_error() {
+        let mut m = measured(&[("y", &[1.0, 2.0], &[2.0, 1.0])]);
+        let bounds = Bounds { accuracy_drop: Some(0.01), ..Bounds::default() };
+        assert_eq!(check(&m, &bounds).unwrap_err().kind(), ErrorKind::Manifest);
+        m.outputs[0].accuracy = Some(Accuracy { rows: 200, reference: 0.96, artifact: 0.93 });
+        let e = check(&m, &bounds).unwrap_err();
+        assert!(
+            e.message().contains("rose above `accuracy-drop`: 0.03 > 0.01 (right of 200: 0.96 in"),
+            "{e}"
+        );
+        m.outputs[0].accuracy = Some(Accuracy { rows: 200, reference: 0.93, artifact: 0.96 });
+        check(&m, &bounds).unwrap();
+    }
+
+    #[test]
+    fn what_is_not_zero_where_the_reference_is_has_no_snr_and_equal_outputs_pass_any() {
+        let bounds = Bounds { snr: Some(200.0), ..Bounds::default() };
+        let m = measured(&[("y", &[0.0, 0.0], &[0.0, 1.0])]);
+        assert!(check(&m, &bounds).unwrap_err().message().contains("has no `snr`"));
+        check(&measured(&[("y", &[0.0, 3.0], &[0.0, 3.0])]), &bounds).unwrap();
     }
 
     #[test]

@@ -15,7 +15,8 @@ use crate::run::converted;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InputSpec {
     /// A safetensors file with exactly one tensor per graph input, of its name, element type and
-    /// shape. It is one sample, of as many rows as its first axes have.
+    /// shape, and one of labels if those are asked for. It is one sample, of as many rows as its
+    /// first axes have.
     File(PathBuf),
     /// Made up from the graph's input types and from what the graph does with its inputs: ids below
     /// the size of the table they look up, masks of ones with padding, normal floats.
@@ -52,6 +53,7 @@ pub(super) struct Feed {
 pub(super) struct Inputs {
     ports: Vec<Port>,
     source: Source,
+    labels: Option<Vec<i64>>,
 }
 
 enum Source {
@@ -60,12 +62,22 @@ enum Source {
 }
 
 impl Inputs {
-    /// Checks the file, or decides what to draw.
-    pub(super) fn prepare(spec: &InputSpec, reference: &Graph, artifact: &Graph) -> Result<Self> {
+    /// Checks the file, or decides what to draw. `labels` names the tensor of the file that holds
+    /// the right class of each row.
+    pub(super) fn prepare(
+        spec: &InputSpec,
+        labels: Option<&str>,
+        reference: &Graph,
+        artifact: &Graph,
+    ) -> Result<Self> {
         let ports = ports(reference, artifact)?;
+        let mut found = None;
         let source = match spec {
             InputSpec::File(path) => {
-                let tensors = read(path)?;
+                let mut tensors = read(path)?;
+                if let Some(name) = labels {
+                    found = Some(take_labels(&mut tensors, name).map_err(|e| e.file(path))?);
+                }
                 fit(&ports, &tensors).map_err(|e| e.file(path))?;
                 let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 Source::File { name, tensors }
@@ -74,7 +86,12 @@ impl Inputs {
                 Source::Synthetic(Recipe::new(&ports, reference, *samples, *seed)?)
             }
         };
-        Ok(Self { ports, source })
+        Ok(Self { ports, source, labels: found })
+    }
+
+    /// The right class of each row, if the file holds them.
+    pub(super) fn labels(&self) -> Option<&[i64]> {
+        self.labels.as_deref()
     }
 
     /// How many samples there are.
@@ -107,6 +124,25 @@ impl Inputs {
             }
         }
         Ok(Feed { reference, artifact })
+    }
+}
+
+/// Takes the labels out of a file's tensors.
+fn take_labels(tensors: &mut BTreeMap<String, Tensor>, name: &str) -> Result<Vec<i64>> {
+    let Some(labels) = tensors.remove(name) else {
+        let there: Vec<&str> = tensors.keys().map(String::as_str).collect();
+        return Err(Error::source_missing(format!(
+            "`verify` is to read labels from a tensor `{name}`, and the inputs hold none"
+        ))
+        .hint(format!("the file holds: {}", there.join(", "))));
+    };
+    match labels.dtype() {
+        DType::I64 | DType::I32 => Ok(labels.to_i64()?.into_owned()),
+        DType::U8 => Ok(labels.bytes()?.iter().map(|label| i64::from(*label)).collect()),
+        other => Err(Error::source_missing(format!(
+            "tensor `{name}` holds {other} elements, and labels are numbers of classes"
+        ))
+        .hint("save the labels as int64, one per row")),
     }
 }
 
@@ -335,7 +371,7 @@ mod tests {
         let artifact =
             graph(&[("ids", DType::I64, &["1", "128"]), ("mask", DType::I32, &["batch", "seq"])]);
         let spec = InputSpec::Synthetic { samples: 1, seed: 0 };
-        let feed = Inputs::prepare(&spec, &reference, &artifact).unwrap().sample(0).unwrap();
+        let feed = Inputs::prepare(&spec, None, &reference, &artifact).unwrap().sample(0).unwrap();
         assert_eq!(feed.reference["mask"].shape(), [1, 128]);
         assert_eq!(feed.artifact["ids"].shape(), [1, 128]);
         assert_eq!(feed.reference["mask"].dtype(), DType::I64);

@@ -1,10 +1,12 @@
-//! What two outputs have in common: cosine, absolute differences, top-1 agreement, non-finite values.
+//! What two outputs have in common: cosine, absolute and relative differences, agreement of rows,
+//! non-finite values.
 //!
 //! Everything is accumulated in `f64`, in the order of the elements and of the samples, so the
 //! same outputs give the same numbers on any number of threads.
 
 use serde::{Deserialize, Serialize};
 
+use super::rows::{Accuracy, Looks, Rows};
 use crate::error::{Error, Result};
 use crate::hub::{DType, Tensor};
 
@@ -49,12 +51,53 @@ pub struct OutputMetrics {
     /// The share of rows along the last axis whose greatest element is at the same place, the
     /// first one among equals; `None` when the last axis has fewer than two elements.
     pub top1: Option<f64>,
+    /// The length of the difference over the length of the reference, all elements of all samples
+    /// as one vector. `None` when the reference is zero and the artifact is not, when the lengths
+    /// overflow, or in numbers that an earlier version measured.
+    #[serde(default)]
+    pub relative: Option<f64>,
+    /// The mean over rows along the last axis of the divergence, in nats, of the artifact's
+    /// distribution from the reference's: of the rows' softmax, or of the rows themselves where
+    /// they are distributions. `None` without a row of two finite elements or more.
+    #[serde(default)]
+    pub kl: Option<f64>,
+    /// The greatest divergence of a row, and where, as "sample 0, row 3".
+    #[serde(default)]
+    pub kl_worst: Option<(f64, String)>,
+    /// The mean share of the `k` greatest elements of a row that are among the artifact's `k`
+    /// greatest; `None` when no row along the last axis is longer than `k`.
+    #[serde(default)]
+    pub topk: Option<f64>,
+    /// Against labels, for outputs that have as many rows as there are labels.
+    #[serde(default)]
+    pub accuracy: Option<Accuracy>,
     /// Number of elements on each side.
     pub elements: u64,
     /// Number of elements that are finite on both sides: what the numbers above are made from.
     pub compared: u64,
     /// NaN and infinities.
     pub nonfinite: NonFinite,
+}
+
+impl OutputMetrics {
+    /// The signal-to-noise ratio in dB, `20 · log10(1 / relative)`: infinite for equal outputs.
+    pub fn snr(&self) -> Option<f64> {
+        self.relative.map(snr)
+    }
+}
+
+/// The signal-to-noise ratio, in dB, of a relative error.
+pub(crate) fn snr(relative: f64) -> f64 {
+    if relative == 0.0 { f64::INFINITY } else { -20.0 * relative.log10() }
+}
+
+/// The length of a difference over that of the reference, from their squares.
+pub(super) fn relative(difference: f64, reference: f64) -> Option<f64> {
+    if difference == 0.0 {
+        return Some(0.0);
+    }
+    let relative = (difference / reference).sqrt();
+    relative.is_finite().then_some(relative)
 }
 
 /// How many elements of an output are not finite.
@@ -106,10 +149,10 @@ pub struct Comparison {
     artifact_squares: f64,
     greatest: Option<(f64, String)>,
     sum_abs: f64,
+    difference_squares: f64,
     elements: u64,
     compared: u64,
-    top1_rows: u64,
-    top1_agree: u64,
+    rows: Rows,
     nonfinite: NonFinite,
 }
 
@@ -117,6 +160,17 @@ impl Comparison {
     /// Compares an output of one sample. An error when the shapes differ or the elements are no
     /// numbers.
     pub fn of(name: &str, sample: u32, reference: &Tensor, artifact: &Tensor) -> Result<Self> {
+        Self::looking(name, sample, reference, artifact, &Looks::default())
+    }
+
+    /// [`of`](Self::of), where `looks` says what rows are looked at for.
+    pub fn looking(
+        name: &str,
+        sample: u32,
+        reference: &Tensor,
+        artifact: &Tensor,
+        looks: &Looks<'_>,
+    ) -> Result<Self> {
         if reference.shape() != artifact.shape() {
             return Err(Error::accuracy(format!(
                 "output `{name}` has another shape: the reference gives {:?}, the artifact {:?}",
@@ -133,10 +187,10 @@ impl Comparison {
             artifact_squares: 0.0,
             greatest: None,
             sum_abs: 0.0,
+            difference_squares: 0.0,
             elements: a.len() as u64,
             compared: 0,
-            top1_rows: 0,
-            top1_agree: 0,
+            rows: Rows::default(),
             nonfinite: NonFinite::default(),
         };
         let shape = reference.shape();
@@ -152,10 +206,7 @@ impl Comparison {
             all.add_row(sample, row, row_len, shape, x, y);
         }
         if let Some(last) = shape.last().and_then(|n| usize::try_from(*n).ok()).filter(|n| *n > 1) {
-            for (x, y) in a.chunks(last).zip(b.chunks(last)) {
-                all.top1_rows += 1;
-                all.top1_agree += u64::from(argmax(x) == argmax(y));
-            }
+            all.rows.add(sample, last, &a, &b, looks);
         }
         Ok(all)
     }
@@ -192,6 +243,7 @@ impl Comparison {
             yy += y * y;
             let difference = (x - y).abs();
             self.sum_abs += difference;
+            self.difference_squares += difference * difference;
             if self.greatest.as_ref().is_none_or(|(most, _)| difference > *most) {
                 self.greatest = Some((difference, place(i)));
             }
@@ -224,10 +276,10 @@ impl Comparison {
         self.reference_squares += later.reference_squares;
         self.artifact_squares += later.artifact_squares;
         self.sum_abs += later.sum_abs;
+        self.difference_squares += later.difference_squares;
         self.elements += later.elements;
         self.compared += later.compared;
-        self.top1_rows += later.top1_rows;
-        self.top1_agree += later.top1_agree;
+        self.rows.merge(&later.rows);
         self.nonfinite.merge(&later.nonfinite);
     }
 
@@ -244,7 +296,12 @@ impl Comparison {
             max_abs,
             max_abs_at,
             mean_abs: if self.compared == 0 { 0.0 } else { self.sum_abs / self.compared as f64 },
-            top1: (self.top1_rows > 0).then(|| self.top1_agree as f64 / self.top1_rows as f64),
+            top1: self.rows.top1(),
+            relative: relative(self.difference_squares, self.reference_squares),
+            kl: self.rows.kl(),
+            kl_worst: self.rows.kl_worst(),
+            topk: self.rows.topk(),
+            accuracy: self.rows.accuracy(),
             elements: self.elements,
             compared: self.compared,
             nonfinite: self.nonfinite,
@@ -254,23 +311,12 @@ impl Comparison {
 
 /// Cosine similarity from the sums; never NaN: sums that overflow (elements beyond 1e150) count
 /// as no similarity.
-fn cosine(dot: f64, xx: f64, yy: f64) -> f64 {
+pub(super) fn cosine(dot: f64, xx: f64, yy: f64) -> f64 {
     if xx == 0.0 && yy == 0.0 {
         return 1.0;
     }
     let similarity = dot / (xx.sqrt() * yy.sqrt());
     if similarity.is_finite() { similarity.clamp(-1.0, 1.0) } else { 0.0 }
-}
-
-/// The index of the greatest element, the first one among equals; NaN is greater than nothing.
-fn argmax(row: &[f64]) -> usize {
-    let mut best: Option<(usize, f64)> = None;
-    for (i, &v) in row.iter().enumerate() {
-        if !v.is_nan() && best.is_none_or(|(_, most)| v > most) {
-            best = Some((i, v));
-        }
-    }
-    best.map_or(0, |(i, _)| i)
 }
 
 /// The index along each axis of a flat index.

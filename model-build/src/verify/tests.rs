@@ -58,6 +58,13 @@ fn the_numbers_are_those_of_numpy() {
         near("cosine_all", got.cosine_all);
         near("max_abs", got.max_abs);
         near("mean_abs", got.mean_abs);
+        near("relative", got.relative.unwrap());
+        let both = [("kl", got.kl), ("topk", got.topk)].map(|(key, got)| (key, got.zip(want[key])));
+        for (key, pair) in both {
+            assert!(pair.is_none_or(|(a, b)| (a - b).abs() <= 1e-12), "{name} {key}: {pair:?}");
+        }
+        let known = (got.kl.is_some(), got.topk.is_some());
+        assert_eq!(known, (want["kl"].is_some(), want["topk"].is_some()), "{name}");
         assert_eq!(got.top1, want["top1"], "{name}");
     }
 }

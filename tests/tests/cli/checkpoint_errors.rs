@@ -34,12 +34,15 @@ fn keys_that_do_not_fit_the_route_say_where_they_do() {
         (2, &["b.gguf", "--quantization", "q4_k_n"], &["did you mean \"q4_k_m\"?"]),
         (2, &["b.gguf", "--split-max-size", "many"], &["`many` is no size", "4.5GiB"]),
         (2, &["b.gguf", "--split-max-size", "1kB"], &["this tensor alone has 524288", "at least"]),
-        (5, &["a.onnx"], &["no graph is made of the architecture `llama`", "gguf"]),
         (2, &["b.gguf", "--no-cache", "--verify", "{}"], &["`verify` has no place"]),
     ] {
         folder.fail(code, words, &[&["convert", "llama"][..], args].concat());
     }
-    folder.fail(5, &["architecture `llama`"], &["convert", "a.gguf", "a.onnx"]);
+    let bloom = fixture("gguf_arch/bloom");
+    let words = ["no graph is made of the architecture `bloom`", "gguf"];
+    folder.fail(5, &words, &["convert", &bloom, "c.onnx"]);
+    folder.succeed(&["convert", &bloom, "bloom.gguf"]);
+    folder.fail(5, &["architecture `bloom`"], &["convert", "bloom.gguf", "c.onnx"]);
     folder.fail(5, &["measured on ONNX files, and this is gguf"], &["verify", "llama", "a.gguf"]);
     let graph = fixture("onnx/test_if.onnx");
     for dst in ["x.gguf", "x.safetensors", "x.bin"] {

@@ -146,8 +146,8 @@ fn keys_that_do_not_work_here_or_yet_say_why() {
     folder.fail(2, &["'--precison'", "'--precision'"], &unknown);
     let word = ["convert", "model", "o.onnx", "--quantization", "q4_k_m"];
     folder.fail(2, &["block types of GGUF files", "`quantization = \"int8\"`"], &word);
-    let word = ["convert", "model", "o.onnx", "--quantization", "int4"];
-    folder.fail(5, &["quantization = \"int4\"` is not supported yet", "int8"], &word);
+    let word = ["convert", "model", "o.onnx", "--quantization", "fp8"];
+    folder.fail(5, &["quantization = \"fp8\"` is not supported yet", "int8"], &word);
 }
 
 #[test]

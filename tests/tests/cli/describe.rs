@@ -77,6 +77,9 @@ fn every_event_is_described_and_has_the_fields_that_are_described() {
     assert_eq!(run(&["inspect", "model"]), 0);
     assert_eq!(run(&["inspect", "a.onnx"]), 0);
     assert_eq!(run(&["verify", "a.onnx", "a.onnx", "--runner", "rten", "--samples", "1"]), 0);
+    let more = ["--layers", "--time", "--runs", "1", "--runner", "rten", "--samples", "1"];
+    assert_eq!(run(&[&["verify", "a.onnx", "a.onnx"], &more[..]].concat()), 0);
+    assert_eq!(run(&["report", "--no-layers"]), 0);
     assert_eq!(run(&["cache", "stats"]), 0);
     assert_eq!(run(&["cache", "gc"]), 0);
     assert_eq!(run(&["cache", "verify"]), 0);

@@ -61,8 +61,8 @@ fn every_class_of_errors_has_its_code() {
     folder.write("model/model.safetensors", &weights[..weights.len() / 2]);
     folder.fail(4, &["model.safetensors"], &["build"]);
     folder.write("model/model.safetensors", weights);
-    folder.write("models.toml", MANIFEST.replace("\"int8\"", "\"int4\""));
-    folder.fail(5, &["int4", "not supported yet"], &["build"]);
+    folder.write("models.toml", MANIFEST.replace("\"int8\"", "\"fp8\""));
+    folder.fail(5, &["fp8", "not supported yet"], &["build"]);
     folder.write("models.toml", MANIFEST.replace("cosine = 0.9,", "cosine = 0.999999,"));
     let err = folder.run(&["build"]);
     assert_eq!(err.code, 6, "{err}");

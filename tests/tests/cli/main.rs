@@ -9,4 +9,5 @@ mod describe;
 mod fail;
 mod init;
 mod look;
+mod report;
 mod tool;

@@ -168,7 +168,7 @@ fn is_encoder(def: &GgufDef) -> bool {
 }
 
 /// `config.json` in one spelling: the text model's keys at the root, newer names, defaults filled in.
-fn normalized(def: &GgufDef, checkpoint: &Checkpoint) -> Result<Map<String, Json>> {
+pub(super) fn normalized(def: &GgufDef, checkpoint: &Checkpoint) -> Result<Map<String, Json>> {
     let mut config = match &checkpoint.config {
         Json::Object(map) => map.clone(),
         _ => return Err(wrong("model_type", "is missing")),

@@ -32,7 +32,7 @@ struct Payloads {
 pub(super) fn write(graph: &Graph, options: &WriteOptions, limit: u64) -> Result<Vec<Blob>> {
     let mut payloads = Payloads { external: None, segments: Vec::new(), at: 0 };
     let rope = model(graph, options, &mut payloads)?;
-    if rope.bound() <= limit {
+    if rope.bound() <= limit && !options.external {
         return Ok(vec![Blob { name: options.file_name.clone(), segments: rope.into_segments()? }]);
     }
     payloads.external = Some(format!("{}.data", options.file_name));
@@ -45,7 +45,7 @@ pub(super) fn write(graph: &Graph, options: &WriteOptions, limit: u64) -> Result
         .hint("turn large Constant nodes into initializers"));
     }
     let mut blobs = vec![Blob { name: options.file_name.clone(), segments: rope.into_segments()? }];
-    if let Some(name) = payloads.external {
+    if let Some(name) = payloads.external.filter(|_| !payloads.segments.is_empty()) {
         blobs.push(Blob { name, segments: payloads.segments });
     }
     Ok(blobs)

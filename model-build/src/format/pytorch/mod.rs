@@ -13,6 +13,8 @@ mod value;
 mod write;
 mod zip;
 
+pub(crate) use zip::Archive;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -80,7 +82,7 @@ fn tensors(
 
 /// The storages of a zip archive.
 struct Entries<'a> {
-    archive: zip::Archive<'a>,
+    archive: Archive<'a>,
     /// The folder that everything in it is in, with its slash.
     folder: &'a str,
     big_endian: bool,
@@ -108,7 +110,7 @@ impl Storages for Entries<'_> {
 }
 
 /// The folder of an archive that `data.pkl` is in, with its slash.
-fn archive_folder<'a>(archive: &zip::Archive<'a>) -> Result<&'a str> {
+fn archive_folder<'a>(archive: &Archive<'a>) -> Result<&'a str> {
     let folders = archive.names().filter_map(|name| name.strip_suffix("data.pkl"));
     let mut found = folders.filter(|folder| {
         folder.strip_suffix('/').is_some_and(|f| !f.is_empty() && !f.contains('/'))
@@ -123,7 +125,7 @@ fn archive_folder<'a>(archive: &zip::Archive<'a>) -> Result<&'a str> {
 }
 
 fn from_zip(data: &Bytes, state_dict: Option<&str>) -> Result<BTreeMap<String, Tensor>> {
-    let archive = zip::Archive::read(data)?;
+    let archive = Archive::read(data)?;
     let folder = archive_folder(&archive)?;
     let entry = |name: &str| archive.get(&format!("{folder}{name}"));
     let text = entry("data.pkl")?.ok_or_else(|| Error::bug("an entry that is gone"))?;
@@ -184,7 +186,7 @@ fn is_pytorch(listing: &Listing, name: &str) -> Result<bool> {
             return Ok(true);
         }
         let data = fsx::map(&path)?;
-        let archive = zip::Archive::read(&data);
+        let archive = Archive::read(&data);
         return Ok(archive.is_ok_and(|archive| archive_folder(&archive).is_ok()));
     }
     let tar = is_tar(&head) && (name.ends_with(".pt") || name.ends_with(".pth"));

@@ -41,7 +41,7 @@ struct Entry {
 
 /// An archive whose directory was read.
 #[derive(Debug)]
-pub(super) struct Archive<'a> {
+pub(crate) struct Archive<'a> {
     data: &'a Bytes,
     entries: BTreeMap<&'a str, Entry>,
 }
@@ -241,7 +241,7 @@ fn locate(data: &[u8], record: &Record<'_>, end: u64) -> Result<Entry> {
 
 impl<'a> Archive<'a> {
     /// Reads the directory of an archive.
-    pub(super) fn read(data: &'a Bytes) -> Result<Self> {
+    pub(crate) fn read(data: &'a Bytes) -> Result<Self> {
         let directory = directory(data)?;
         let mut cursor = Cursor::new(from(data, directory.at)?);
         let listing = cursor.take(directory.len)?;
@@ -277,12 +277,12 @@ impl<'a> Archive<'a> {
     }
 
     /// The names, sorted.
-    pub(super) fn names(&self) -> impl Iterator<Item = &'a str> {
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'a str> {
         self.entries.keys().copied()
     }
 
     /// The bytes of an entry.
-    pub(super) fn get(&self, name: &str) -> Result<Option<Bytes>> {
+    pub(crate) fn get(&self, name: &str) -> Result<Option<Bytes>> {
         let Some(entry) = self.entries.get(name) else { return Ok(None) };
         if !entry.stored {
             return Err(Error::unsupported("the entry is compressed; PyTorch stores them as they are")

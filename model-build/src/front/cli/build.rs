@@ -6,12 +6,13 @@ use std::time::Instant;
 
 use serde_json::{Value as Json, json};
 
+use super::page::{self, Extras};
 use super::report::{nice, short};
 use super::text::{count, size, table, time};
 use super::{Context, Selection};
 use crate::cache::Store;
 use crate::error::{Error, Result};
-use crate::execute::{self, Artifact};
+use crate::execute::{self, Artifact, Gate};
 use crate::front::prebuilt;
 use crate::plan::{self, Plan};
 use crate::record::RecordFile;
@@ -24,6 +25,10 @@ pub(super) struct Args {
     /// the variable MODEL_BUILD_PREBUILT_DIR of a build script wants
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Also write a report into this file, as `model-build report` does; where a bound of an accuracy
+    /// check is missed, before the command fails
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
 }
 
 pub(super) fn run(args: &Args, context: &mut Context) -> Result<()> {
@@ -37,16 +42,31 @@ pub(super) fn run(args: &Args, context: &mut Context) -> Result<()> {
     if args.out.is_some() {
         check_distinct(&plans)?;
     }
-    let (mut rows, mut objects) = (Vec::new(), Vec::new());
-    for plan in &plans {
-        if plans.len() > 1 && !plan.jobs.is_empty() {
+    let gate = if args.report.is_some() { Gate::Open } else { Gate::Closed };
+    let mut built = Vec::new();
+    for plan in plans {
+        if manifests.len() > 1 && !plan.jobs.is_empty() {
             context.ui.status("Manifest", &nice(&plan.manifest));
         }
-        let artifacts = execute::execute(plan, &store, &mut context.ui)?;
-        if let Some(dir) = &args.out {
+        let artifacts = execute::execute_with(&plan, &store, gate, &mut context.ui)?;
+        if let (Some(dir), Gate::Closed) = (&args.out, gate) {
             prebuilt::write(dir, &artifacts, &store)?;
         }
-        for artifact in &artifacts {
+        built.push((plan, artifacts));
+    }
+    if let Some(to) = &args.report {
+        let extras = Extras { layers: true, time: None };
+        page::write(to, &manifests, &built, &extras, &store, context)?;
+        page::held(&built)?;
+        for (dir, (_, artifacts)) in
+            args.out.iter().flat_map(|dir| built.iter().map(move |b| (dir, b)))
+        {
+            prebuilt::write(dir, artifacts, &store)?;
+        }
+    }
+    let (mut rows, mut objects) = (Vec::new(), Vec::new());
+    for (plan, artifacts) in &built {
+        for artifact in artifacts {
             let place = args.out.as_deref().map(|dir| dir.join(folder(artifact)));
             rows.push(row(artifact, place.as_deref()));
             objects.push(json!({

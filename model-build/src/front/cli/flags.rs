@@ -138,7 +138,7 @@ fn collect(matches: &ArgMatches, id: &str, given: &mut Vec<(String, String)>) {
 /// The keys of the table that a key holds.
 fn inner(field: &Field) -> &'static [Field] {
     match field.kind {
-        Kind::Table(fields) | Kind::TextOrTable(fields) => fields,
+        Kind::Table(fields) | Kind::TextOrTable(fields) | Kind::BooleanOrTable(fields) => fields,
         _ => &[],
     }
 }
@@ -151,11 +151,18 @@ fn flag(field: &Field, id: &str, long: &str) -> Arg {
     if matches!(field.kind, Kind::Boolean) {
         words = vec![PossibleValue::new("true"), PossibleValue::new("false")];
     }
+    if matches!(field.kind, Kind::BooleanOrText) {
+        words.extend([PossibleValue::new("true"), PossibleValue::new("false")]);
+    }
     let value = match field.kind {
-        Kind::Text | Kind::Free | Kind::TextOrTable(_) => field.name.to_uppercase(),
+        Kind::Text | Kind::BooleanOrText | Kind::Free | Kind::TextOrTable(_) => {
+            field.name.to_uppercase()
+        }
+        Kind::Texts => format!("{},…", field.name.to_uppercase()),
         Kind::Integer => "N".to_owned(),
         Kind::Number => "X".to_owned(),
         Kind::Boolean => "BOOL".to_owned(),
+        Kind::BooleanOrTable(_) => "BOOL|KEY=X,…".to_owned(),
         Kind::Table(_) => "KEY=X,…".to_owned(),
         Kind::Map => "NAME=X,…".to_owned(),
     };

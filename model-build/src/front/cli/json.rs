@@ -46,8 +46,8 @@ pub(super) const EVENTS: &[EventDoc] = &[
         ("seconds", "how long it took"),
     ] },
     EventDoc { name: "measured", doc: "The numbers of an accuracy check, measured now or read from the cache.", fields: &[JOB,
-        ("measured", "`outputs` (for each output of the reference its `name`, `cosine`, `cosine_at`, `cosine_all`, `max_abs`, `max_abs_at`, `mean_abs`, `top1`, `elements`, `compared` and `nonfinite`, which counts NaN and infinities), `runner`, `level`, `samples`, `inputs`"),
-        ("bounds", "`cosine`, `max_abs`, `mean_abs` and `top1` as the manifest or the flags give them, or null"),
+        ("measured", "`outputs` (for each output of the reference its `name`, `cosine`, `cosine_at`, `cosine_all`, `max_abs`, `max_abs_at`, `mean_abs`, `top1`, `topk`, `relative`, `kl`, `kl_worst`, `accuracy`, `elements`, `compared` and `nonfinite`, which counts NaN and infinities), `runner`, `level`, `samples`, `inputs`"),
+        ("bounds", "`cosine`, `max_abs`, `mean_abs`, `top1`, `topk`, `snr`, `relative`, `kl` and `accuracy_drop` as the manifest or the flags give them, or null"),
     ] },
     EventDoc { name: "warning", doc: "Something a person should know.", fields: &[("message", "one line")] },
     EventDoc { name: "error", doc: "The command failed. This is the last line.", fields: &[
@@ -76,6 +76,16 @@ pub(super) const EVENTS: &[EventDoc] = &[
         ("tensors", "for each its `name`, `shape`, `from`, `to`, `bytes_before`, `bytes_after` and `why`"),
         ("bytes", "bytes of the files that would be written"),
         ("bpw", "mean number of bits per weight"),
+    ] },
+    EventDoc { name: "layers", doc: "A result of `verify --layers`.", fields: &[
+        ("layers", "`layers` (for each value that both graphs compute its `name`, `op`, `becomes`, `cosine`, `relative`, `max_abs`, `blame`, `compared`, `nonfinite`), `other_shapes`, `runner`, `level`, `inputs`"),
+    ] },
+    EventDoc { name: "timed", doc: "A result of `verify --time`.", fields: &[
+        ("costs", "`reference` and `artifact` (each `load`, `median`, `p95` and `fastest` in milliseconds, and `peak_bytes` or null), `runs`, `threads`, `runner`, `level`, `shapes`"),
+    ] },
+    EventDoc { name: "reported", doc: "A report was written, by `report` or `build --report`.", fields: &[
+        ("path", "the file"),
+        ("bytes", "its length"),
     ] },
     EventDoc { name: "planned", doc: "The result of `plan`.", fields: &[
         ("jobs", "for each its `model`, `target`, `manifest`, `stages`, and `steps` with `step`, `key`, `cached` and `ingredients`, pairs of name and value"),
@@ -179,7 +189,8 @@ pub(super) fn of_event(event: &Event<'_>) -> String {
 fn of_bounds(bounds: &Bounds) -> Json {
     json!({
         "cosine": bounds.cosine, "max_abs": bounds.max_abs, "mean_abs": bounds.mean_abs,
-        "top1": bounds.top1,
+        "top1": bounds.top1, "topk": bounds.topk, "snr": bounds.snr, "relative": bounds.relative,
+        "kl": bounds.kl, "accuracy_drop": bounds.accuracy_drop,
     })
 }
 

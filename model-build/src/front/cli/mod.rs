@@ -3,12 +3,14 @@
 mod build;
 mod cache;
 mod convert;
+mod cost;
 mod docs;
 mod doctor;
 mod flags;
 mod init;
 mod inspect;
 mod json;
+mod page;
 mod plan;
 mod report;
 mod select;
@@ -87,6 +89,8 @@ enum Command {
     Inspect(inspect::Args),
     /// Measure how far a model is from its reference
     Verify(verify::Args),
+    /// Write what a build made and how good it is as one HTML file
+    Report(page::Args),
     /// Say why targets were, or will be, built again
     Why(why::Args),
     /// Look after the cache
@@ -105,10 +109,16 @@ enum Command {
         /// The folder
         dir: Option<PathBuf>,
     },
+    /// Measure the memory that one model takes (called by `verify --time`)
+    #[command(hide = true, name = PEAK_MEMORY)]
+    PeakMemory(cost::Args),
     /// Do the work of a build script (called by `model_build::build()`)
     #[command(hide = true)]
     BuildScript,
 }
+
+/// The hidden subcommand that measures memory.
+const PEAK_MEMORY: &str = "peak-memory";
 
 /// Every exit code that stands for a class of errors, and what it means.
 const EXIT_CODES: &[(ErrorKind, &str)] = &[
@@ -199,12 +209,14 @@ fn run(command: Command, context: &mut Context) -> Result<()> {
         Command::Plan(args) => plan::run(&args, context),
         Command::Inspect(args) => inspect::run(&args, context),
         Command::Verify(args) => verify::run(&args, context),
+        Command::Report(args) => page::run(&args, context),
         Command::Why(args) => why::run(&args, context),
         Command::Cache(args) => cache::run(&args, context),
         Command::Doctor => doctor::run(context),
         Command::Init(args) => init::run(&args, context),
         Command::Completions { shell } => print(&completions(shell)),
         Command::Man { dir } => man(dir.as_deref()),
+        Command::PeakMemory(args) => cost::run(&args, context),
         Command::BuildScript => Err(Error::bug("a build script's work is done before")),
     }
 }

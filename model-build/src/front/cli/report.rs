@@ -214,6 +214,11 @@ impl Ui {
         bar.set_position(done);
     }
 
+    /// Shows what is being worked on, on a terminal.
+    pub(super) fn working(&mut self, word: &str, text: &str) {
+        self.show(word, text);
+    }
+
     /// Shows how much of something is read, on a terminal.
     pub(super) fn reading(&mut self, what: &str, done: u64, total: u64) {
         if self.bar.is_none() {

@@ -2,55 +2,122 @@
 
 use std::time::Duration;
 
-use crate::verify::{Bounds, Measured, OutputMetrics};
+use crate::report::shown_as;
+pub(super) use crate::report::{count, decibels, number, size};
+use crate::verify::{Bounds, Costs, Layers, METRICS, Measured, OutputMetrics, snr};
 
 /// What an accuracy check ran on and in, and a table of its numbers: a row per output, the bounds
 /// beside the names of what they bound. `top1` is shown where it means something: for outputs whose
-/// names say that they are scores of classes, and where it is bounded. `all` shows it always, and how
-/// the graphs were run.
+/// names say that they are scores of classes, and where it is bounded; what else says nothing that
+/// `cosine` does not say, where it is bounded. `all` shows everything, and how the graphs were run.
 pub(super) fn accuracy(measured: &Measured, bounds: &Bounds, all: bool) -> (String, String) {
     let level = if all { format!(" ({})", measured.level) } else { String::new() };
     let head = format!("on {}, in {}{level}", measured.inputs, measured.runner);
-    let top1 = |o: &OutputMetrics| {
-        o.top1.filter(|_| all || bounds.top1.is_some() || scores_classes(&o.name))
-    };
-    let with_top1 = measured.outputs.iter().any(|o| top1(o).is_some());
-    let least =
-        |name, bound: Option<f64>| bound.map_or(String::from(name), |b| format!("{name} ≥ {b}"));
-    let most =
-        |name, bound: Option<f64>| bound.map_or(String::from(name), |b| format!("{name} ≤ {b}"));
-    let mut titles = vec![
-        "output".to_owned(),
-        least("cosine", bounds.cosine),
-        most("max-abs", bounds.max_abs),
-        most("mean-abs", bounds.mean_abs),
-    ];
-    if with_top1 {
-        titles.push(least("top1", bounds.top1));
-    }
     let nonfinite: Vec<String> = measured.outputs.iter().map(not_finite).collect();
     let with_nonfinite = nonfinite.iter().any(|text| !text.is_empty());
-    if with_nonfinite {
-        titles.push("not finite".to_owned());
+    let mut rows = vec![vec!["output".to_owned()]];
+    rows.extend(measured.outputs.iter().map(|o| vec![o.name.clone()]));
+    for metric in &METRICS {
+        let bound = (metric.bound)(bounds);
+        let shown = |o: &OutputMetrics| {
+            let wanted = match metric.name {
+                "cosine" | "max-abs" | "mean-abs" | "accuracy-drop" => true,
+                "top1" => scores_classes(&o.name),
+                _ => false,
+            };
+            if wanted || all || bound.is_some() { (metric.value)(o) } else { None }
+        };
+        if measured.outputs.iter().all(|o| shown(o).is_none()) {
+            continue;
+        }
+        let sign = if metric.least { '≥' } else { '≤' };
+        let title = bound.map_or(metric.name.to_owned(), |b| format!("{} {sign} {b}", metric.name));
+        let cell = |o: &OutputMetrics| match shown(o) {
+            Some(_) if o.compared == 0 => "-".to_owned(),
+            Some(value) => shown_as(metric, value),
+            None => String::new(),
+        };
+        let column = std::iter::once(title).chain(measured.outputs.iter().map(cell));
+        for (row, cell) in rows.iter_mut().zip(column) {
+            row.push(cell);
+        }
     }
-    let mut rows = vec![titles];
-    for (o, nonfinite) in measured.outputs.iter().zip(nonfinite) {
-        let shown = |text: String| if o.compared == 0 { "-".to_owned() } else { text };
-        let mut row = vec![
-            o.name.clone(),
-            shown(format!("{:.6}", o.cosine)),
-            shown(number(o.max_abs)),
-            shown(number(o.mean_abs)),
-        ];
-        if with_top1 {
-            row.push(top1(o).map_or_else(String::new, |t| shown(format!("{t:.4}"))));
+    if with_nonfinite {
+        let column = std::iter::once("not finite".to_owned()).chain(nonfinite);
+        for (row, cell) in rows.iter_mut().zip(column) {
+            row.push(cell);
         }
-        if with_nonfinite {
-            row.push(nonfinite);
-        }
-        rows.push(row);
     }
     (head, table(&rows))
+}
+
+/// The values that add the most error, at most so many, and what there is besides.
+pub(super) fn layers(found: &Layers, most: usize) -> String {
+    let worst = found.worst();
+    let unchanged = found.layers.len() - worst.len();
+    let head = format!(
+        "{} compared on {}, in {} ({}); {} no error\n",
+        count(found.layers.len() as u64, "value"),
+        found.inputs,
+        found.runner,
+        found.level,
+        if unchanged == 1 { "1 adds".to_owned() } else { format!("{unchanged} add") },
+    );
+    let error = |e: Option<f64>| e.map_or_else(|| "-".to_owned(), number);
+    let mut rows = vec![
+        ["value", "operator", "blame", "error", "snr", "cosine", "max-abs"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
+    for layer in worst.iter().take(most) {
+        rows.push(vec![
+            layer.name.clone(),
+            layer.op.clone(),
+            error(layer.blame),
+            error(layer.relative),
+            layer.relative.map_or_else(|| "-".to_owned(), |e| decibels(snr(e))),
+            format!("{:.6}", layer.cosine),
+            number(layer.max_abs),
+        ]);
+    }
+    let mut text = if worst.is_empty() { head } else { format!("{head}{}", table(&rows)) };
+    if worst.len() > most {
+        text.push_str(&format!("and {} more that add an error\n", worst.len() - most));
+    }
+    if !found.other_shapes.is_empty() {
+        let n = count(found.other_shapes.len() as u64, "value");
+        text.push_str(&format!(
+            "{n} of another shape left out: {}\n",
+            found.other_shapes.join(", ")
+        ));
+    }
+    text
+}
+
+/// Latency and memory, a row per model.
+pub(super) fn costs(costs: &Costs) -> String {
+    let head = format!(
+        "{} of each in turn on {}, {}, in {} ({})\n",
+        count(costs.runs, "run"),
+        costs.shapes.join(", "),
+        count(costs.threads, "thread"),
+        costs.runner,
+        costs.level
+    );
+    let mut rows =
+        vec![["", "median", "p95", "fastest", "load", "peak memory"].map(str::to_owned).to_vec()];
+    for (name, cost) in [("reference", &costs.reference), ("artifact", &costs.artifact)] {
+        let time = |ms| format!("{} ms", number(ms));
+        rows.push(vec![
+            name.to_owned(),
+            time(cost.median),
+            time(cost.p95),
+            time(cost.fastest),
+            time(cost.load),
+            cost.peak_bytes.map_or_else(|| "unknown".to_owned(), size),
+        ]);
+    }
+    head + &table(&rows)
 }
 
 /// Whether an output's name says that each row holds a score per class, so that the greatest one
@@ -80,46 +147,6 @@ fn not_finite(output: &OutputMetrics) -> String {
     )
 }
 
-/// A number with three significant digits: `0.15`, `0.00123`, `1.2e-7`.
-pub(super) fn number(value: f64) -> String {
-    let magnitude = value.abs();
-    if value == 0.0 {
-        return "0".to_owned();
-    }
-    if !(1e-4..1e6).contains(&magnitude) {
-        return format!("{value:.2e}");
-    }
-    let decimals = if magnitude >= 100.0 {
-        0
-    } else if magnitude >= 10.0 {
-        1
-    } else if magnitude >= 1.0 {
-        2
-    } else if magnitude >= 0.1 {
-        3
-    } else if magnitude >= 0.01 {
-        4
-    } else if magnitude >= 0.001 {
-        5
-    } else {
-        6
-    };
-    format!("{value:.decimals$}")
-}
-
-/// A length for people: `12.3 MB` (powers of 1000).
-pub(super) fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
-    #[allow(clippy::cast_precision_loss)] // for display
-    let mut n = bytes as f64;
-    let mut unit = 0;
-    while n >= 999.95 && unit + 1 < UNITS.len() {
-        n /= 1000.0;
-        unit += 1;
-    }
-    if unit == 0 { format!("{bytes} B") } else { format!("{n:.1} {}", UNITS[unit]) }
-}
-
 /// A time for people: `16 ms`, `1.4 s`, `2 min 5 s`.
 pub(super) fn time(took: Duration) -> String {
     let seconds = took.as_secs();
@@ -139,12 +166,6 @@ pub(super) fn speed(bytes: u64, took: Duration) -> String {
         return String::new();
     }
     format!(", {}/s", size(bytes.saturating_mul(1000) / millis))
-}
-
-/// `1 target`, `2 targets`.
-pub(super) fn count(n: impl Into<u64>, thing: &str) -> String {
-    let n = n.into();
-    if n == 1 { format!("1 {thing}") } else { format!("{n} {thing}s") }
 }
 
 /// Rows as a table: columns padded to their longest cell, the last one not.
@@ -172,11 +193,7 @@ mod tests {
     use crate::verify::NonFinite;
 
     #[test]
-    fn sizes_times_and_numbers_read_well() {
-        assert_eq!(
-            [0, 999, 1000, 999_949, 999_950, 90_900_000, 3_000_000_000].map(size),
-            ["0 B", "999 B", "1.0 kB", "999.9 kB", "1.0 MB", "90.9 MB", "3.0 GB"]
-        );
+    fn times_and_speeds_read_well() {
         let ms = Duration::from_millis;
         assert_eq!(
             [ms(0), ms(16), ms(999), ms(1400), ms(125_000), ms(7_300_000)].map(time),
@@ -184,10 +201,6 @@ mod tests {
         );
         assert_eq!(speed(90_900_000, ms(1000)), ", 90.9 MB/s");
         assert_eq!(speed(90_900, ms(1000)), "");
-        assert_eq!(
-            [0.0, 0.1496, 0.012_345, 0.000_123_4, 1.2e-7, 3.456, 45.67, 1234.5, 1e7].map(number),
-            ["0", "0.150", "0.0123", "0.000123", "1.20e-7", "3.46", "45.7", "1234", "1.00e7"]
-        );
     }
 
     fn output(name: &str) -> OutputMetrics {
@@ -200,6 +213,11 @@ mod tests {
             max_abs_at: "sample 0, element [0]".to_owned(),
             mean_abs: 0.0123,
             top1: Some(0.5),
+            relative: Some(0.01),
+            kl: None,
+            kl_worst: None,
+            topk: None,
+            accuracy: None,
             elements: 10,
             compared: 10,
             nonfinite: NonFinite::default(),

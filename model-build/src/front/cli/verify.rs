@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
+
 use super::Context;
 use super::flags::VerifyFlags;
 use super::report::nice;
-use super::text::accuracy;
+use super::text::{self, accuracy, layers};
 use crate::cache::Store;
 use crate::error::{Error, Result};
 use crate::execute::{self, Event};
@@ -13,7 +15,10 @@ use crate::format::{self, HubKind, onnx};
 use crate::look;
 use crate::manifest;
 use crate::plan::{self, Plan};
-use crate::verify;
+use crate::verify::{self, Pair};
+
+/// How many layers people are shown.
+const MOST_LAYERS: usize = 10;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -21,6 +26,18 @@ pub(super) struct Args {
     reference: PathBuf,
     /// What to measure: an ONNX file with the same inputs and outputs
     artifact: PathBuf,
+    /// Show which values of the graphs differ, and the ten that add the most error
+    #[arg(long)]
+    layers: bool,
+    /// Measure latency and peak memory of both
+    #[arg(long)]
+    time: bool,
+    /// How many runs of each `--time` measures
+    #[arg(long, value_name = "N", default_value_t = 50, requires = "time", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    runs: u32,
+    /// How many threads each model gets in `--time`
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "time", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    threads: u32,
     #[command(flatten)]
     verify: VerifyFlags,
 }
@@ -62,6 +79,17 @@ pub(super) fn run(args: &Args, context: &mut Context) -> Result<()> {
     } else {
         let (head, rows) = accuracy(&measured, &bounds, context.ui.verbose());
         context.ui.text(&format!("{rows}{head}"));
+    }
+    if args.layers {
+        let found = execute::layers(&spec, &reference, &artifact, &mut |done, total| {
+            context.ui.working("Comparing", &format!("{done} of {total} values"));
+        })?;
+        context.ui.result(&layers(&found, MOST_LAYERS), "layers", &json!({ "layers": found }));
+    }
+    if args.time {
+        let pair = Pair { threads: args.threads, ..execute::pair(&spec, &reference, &artifact) };
+        let costs = super::cost::costs(&pair, args.runs)?;
+        context.ui.result(&text::costs(&costs), "timed", &json!({ "costs": costs }));
     }
     for warning in verify::check(&measured, &bounds).map_err(|e| e.file(nice(&args.artifact)))? {
         context.ui.warning(&warning);

@@ -2,13 +2,14 @@
 //! runs.
 
 mod activation;
-mod weight;
+pub(super) mod weight;
 
 use std::collections::BTreeMap;
 
 use self::activation::{Activation, Activations, Granularity};
-use self::weight::{Channel, Range, quantize, sums};
-use super::{Observed, Params, PassDef};
+use self::weight::{Channel, Quantized, Range, quantize, quantize_unsigned, sums};
+use super::overrides::Overrides;
+use super::{Exclude, Observed, Params, PassDef};
 use crate::error::{Error, Result};
 use crate::hub::{AttrValue, DType, Edit, Graph, Node, NodeId, Tensor, ValueId};
 use crate::op::{self, Gemm, MatMul, View};
@@ -41,6 +42,9 @@ use crate::op::{self, Gemm, MatMul, View};
 ///   "portable"`) a column's scale is large enough that no two neighbours of one sign can pass 16
 ///   bits (their quantized sum is at most 128, and 255 · 128 < 2¹⁵), so that every CPU computes the
 ///   same. It costs a fraction of a bit, less than the whole bit of `reduce_range`.
+/// * With `type = "uint8"` weights are u8 with a zero point per column, byte for byte those of
+///   `weight_type=QUInt8`; no range is portable or not then, as their products are summed in more
+///   than 16 bits everywhere.
 /// * **Tables** have one scale per row, not one scale and zero point for the whole table. Tables
 ///   of fewer than 65536 elements stay as they are.
 /// * **Tied weights**, looked up and multiplied with, are quantized once and stored once; the
@@ -48,7 +52,8 @@ use crate::op::{self, Gemm, MatMul, View};
 /// * Products with a weight of more than two axes, `Conv` and subgraphs stay in f32.
 ///
 /// Parameters: `range`, `portable` (the default) or `full`; `activations`, `row` (the default) or
-/// `tensor`.
+/// `tensor`; `type`, `int8` (the default) or `uint8`; `exclude`, patterns of nodes that stay as they are
+/// (see [`Exclude`]), and `overrides`, patterns of nodes that stay (`fp32`) or get the other type.
 ///
 /// # Errors
 /// A weight that is not finite, by name and index. A graph without anything to quantize. An
@@ -72,6 +77,11 @@ enum Site {
 }
 
 fn run(graph: &mut Graph, params: &Params, _: &Observed) -> Result<()> {
+    let kind = match params.get("type") {
+        None | Some("int8") => Kind::Signed,
+        Some("uint8") => Kind::Unsigned,
+        Some(other) => return Err(Error::bug(format!("dynamic-int8 with type `{other}`"))),
+    };
     let range = match params.get("range") {
         None | Some("portable") => Range::Portable,
         Some("full") => Range::Full,
@@ -89,7 +99,11 @@ fn run(graph: &mut Graph, params: &Params, _: &Observed) -> Result<()> {
         ))
         .hint("export the model again with a later opset"));
     }
-    let sites = find(graph)?;
+    let exclude = Exclude::of(params)?;
+    exclude.check(graph)?;
+    let overrides = Overrides::of(params)?;
+    overrides.check(graph)?;
+    let sites = find(graph, kind, &exclude, &overrides)?;
     if sites.is_empty() {
         return Err(Error::unsupported(
             "nothing here can be quantized to int8: no MatMul or Gemm has a constant f32 matrix",
@@ -98,10 +112,11 @@ fn run(graph: &mut Graph, params: &Params, _: &Observed) -> Result<()> {
     }
     let mut activations = Activations::new(granularity, graph.opset());
     let mut edit = graph.edit();
-    for ((weight, channel), nodes) in sites {
+    for ((weight, channel, kind), nodes) in sites {
         let name = edit.body().value(weight).name.clone();
         let Some(tensor) = edit.body().constant(weight).cloned() else { continue };
-        let mut stored = Stored::new(&mut edit, &name, &tensor, channel, range)?;
+        let mut stored = Stored::new(&mut edit, &name, &tensor, channel, kind, range)?;
+        crate::fsx::release_maps();
         let mut turned = None;
         for (id, site) in nodes {
             let label = label(edit.body().node(id));
@@ -136,10 +151,19 @@ fn label(node: Option<&Node>) -> String {
     }
 }
 
-type Sites = BTreeMap<(ValueId, Channel), Vec<(NodeId, Site)>>;
+/// The integers of a weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    /// i8.
+    Signed,
+    /// u8 with zero points.
+    Unsigned,
+}
+
+type Sites = BTreeMap<(ValueId, Channel, Kind), Vec<(NodeId, Site)>>;
 
 /// The nodes to rewrite, by weight and by what shares a scale in it.
-fn find(graph: &Graph) -> Result<Sites> {
+fn find(graph: &Graph, usual: Kind, exclude: &Exclude, overrides: &Overrides) -> Result<Sites> {
     let body = &graph.body;
     let matrix = |id: ValueId| {
         op::is_constant(graph, id)
@@ -158,13 +182,22 @@ fn find(graph: &Graph) -> Result<Sites> {
         })
         .collect();
     let mut sites = Sites::new();
-    for (id, node) in body.nodes() {
+    for (id, node) in body.nodes().filter(|(_, n)| !exclude.has(body, n)) {
+        let kind = match overrides.to(body, node) {
+            None => usual,
+            Some("fp32") => continue,
+            Some("int8") => Kind::Signed,
+            Some("uint8") => Kind::Unsigned,
+            Some(other) => {
+                return Err(Error::bug(format!("dynamic-int8 with a node of `{other}`")));
+            }
+        };
         if let Some(view) = MatMul::of(node)? {
             let site = Site::Product { a: view.a, addend: None, output: view.output };
             if matrix(view.b) {
-                sites.entry((view.b, Channel::Column)).or_default().push((id, site));
+                sites.entry((view.b, Channel::Column, kind)).or_default().push((id, site));
             } else if let Some(weight) = turned.get(&view.b) {
-                sites.entry((*weight, Channel::Row)).or_default().push((id, site));
+                sites.entry((*weight, Channel::Row, kind)).or_default().push((id, site));
             }
         } else if let Some(view) = Gemm::of(node)? {
             #[allow(clippy::float_cmp)] // exactly 1
@@ -172,7 +205,7 @@ fn find(graph: &Graph) -> Result<Sites> {
             if plain && matrix(view.b) {
                 let site = Site::Product { a: view.a, addend: view.c, output: view.output };
                 let channel = if view.trans_b { Channel::Row } else { Channel::Column };
-                sites.entry((view.b, channel)).or_default().push((id, site));
+                sites.entry((view.b, channel, kind)).or_default().push((id, site));
             }
         } else if node.is("Gather")
             && node.attr("axis").is_none_or(|a| a.as_int() == Some(0))
@@ -182,7 +215,7 @@ fn find(graph: &Graph) -> Result<Sites> {
             && body.constant(table).is_some_and(|t| t.len() >= LEAST_TABLE)
         {
             let site = Site::LookUp { ids, output };
-            sites.entry((table, Channel::Row)).or_default().push((id, site));
+            sites.entry((table, Channel::Row, kind)).or_default().push((id, site));
         }
     }
     Ok(sites)
@@ -192,9 +225,8 @@ fn find(graph: &Graph) -> Result<Sites> {
 struct Stored {
     name: String,
     values: ValueId,
-    tensor: Tensor,
+    quantized: Quantized,
     channel: Channel,
-    scales: Vec<f32>,
     /// Scales `[n]` of products, added for the first.
     columns: Option<ValueId>,
     /// Zero points `[n]` of products with activations quantized per tensor.
@@ -211,16 +243,19 @@ impl Stored {
         name: &str,
         tensor: &Tensor,
         channel: Channel,
+        kind: Kind,
         range: Range,
     ) -> Result<Self> {
-        let quantized = quantize(name, tensor, channel, range)?;
+        let quantized = match kind {
+            Kind::Signed => quantize(name, tensor, channel, range)?,
+            Kind::Unsigned => quantize_unsigned(name, tensor, channel)?,
+        };
         let values = edit.constant(&format!("{name}_quantized"), quantized.values.clone())?;
         Ok(Self {
             name: name.to_owned(),
             values,
-            tensor: quantized.values,
+            quantized,
             channel,
-            scales: quantized.scales,
             columns: None,
             zeros: None,
             sums: None,
@@ -232,7 +267,8 @@ impl Stored {
         if let Some(done) = self.columns {
             return Ok(done);
         }
-        let scales = Tensor::from_f32(vec![self.scales.len() as u64], &self.scales)?;
+        let scales = &self.quantized.scales;
+        let scales = Tensor::from_f32(vec![scales.len() as u64], scales)?;
         let id = edit.constant(&format!("{}_scale", self.name), scales)?;
         Ok(*self.columns.insert(id))
     }
@@ -241,8 +277,12 @@ impl Stored {
         if let Some(done) = self.zeros {
             return Ok(done);
         }
-        let n = self.scales.len();
-        let zeros = Tensor::new(DType::I8, vec![n as u64], vec![0; n].into())?;
+        let n = self.quantized.scales.len();
+        let (dtype, bytes) = match &self.quantized.zeros {
+            None => (DType::I8, vec![0; n]),
+            Some(zeros) => (DType::U8, zeros.to_vec()),
+        };
+        let zeros = Tensor::new(dtype, vec![n as u64], bytes.into())?;
         let id = edit.constant(&format!("{}_zero_point", self.name), zeros)?;
         Ok(*self.zeros.insert(id))
     }
@@ -251,7 +291,7 @@ impl Stored {
         if let Some(done) = self.sums {
             return Ok(done);
         }
-        let sums = sums(&self.tensor, self.channel, &self.scales)?;
+        let sums = sums(&self.quantized, self.channel)?;
         let sums = Tensor::from_f32(vec![sums.len() as u64], &sums)?;
         let id = edit.constant(&format!("{}_sum", self.name), sums)?;
         Ok(*self.sums.insert(id))
@@ -261,7 +301,8 @@ impl Stored {
         if let Some(done) = self.rows {
             return Ok(done);
         }
-        let scales = Tensor::from_f32(vec![self.scales.len() as u64, 1], &self.scales)?;
+        let scales = &self.quantized.scales;
+        let scales = Tensor::from_f32(vec![scales.len() as u64, 1], scales)?;
         let id = edit.constant(&format!("{}_row_scale", self.name), scales)?;
         Ok(*self.rows.insert(id))
     }
@@ -290,7 +331,18 @@ impl Stored {
             }
             Activation::Row { values, scale, least } => {
                 let sums = self.sums(edit)?;
-                let product = edit.op("MatMulInteger", &named("quant"), &[values, b], &[])?;
+                let product = match self.quantized.zeros {
+                    None => edit.op("MatMulInteger", &named("quant"), &[values, b], &[])?,
+                    Some(_) => {
+                        let zeros = self.zeros(edit)?;
+                        let product = edit.value(&named("quant"), None)?;
+                        let mut node = Node::new("MatMulInteger", &[values, b], &[product]);
+                        node.inputs.extend([None, Some(zeros)]);
+                        node.name = named("quant");
+                        edit.add(node)?;
+                        product
+                    }
+                };
                 let product = edit.op("Cast", &named("cast"), &[product], &to)?;
                 let product = edit.op("Mul", &named("weight_scale"), &[product, scales], &[])?;
                 let product = edit.op("Mul", &named("output_scale"), &[product, scale], &[])?;
@@ -319,6 +371,17 @@ impl Stored {
         let rows = edit.op("Gather", &format!("{label}_quant"), &[self.values, ids], &axis)?;
         let to = [("to", AttrValue::Int(DType::F32.number()))];
         let rows = edit.op("Cast", &format!("{label}_cast"), &[rows], &to)?;
+        let rows = match &self.quantized.zeros {
+            None => rows,
+            Some(zeros) => {
+                let n = zeros.len() as u64;
+                let zeros: Vec<f32> = zeros.iter().map(|z| f32::from(*z)).collect();
+                let zeros = Tensor::from_f32(vec![n, 1], &zeros)?;
+                let zeros = edit.constant(&format!("{label}_row_zero"), zeros)?;
+                let zeros = edit.op("Gather", &format!("{label}_zeros"), &[zeros, ids], &axis)?;
+                edit.op("Sub", &format!("{label}_centered"), &[rows, zeros], &[])?
+            }
+        };
         let scale = edit.op("Gather", &format!("{label}_scales"), &[table, ids], &axis)?;
         last(edit, "Mul", format!("{label}_output_scale"), &[rows, scale], output)
     }

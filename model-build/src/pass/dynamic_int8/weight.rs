@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use super::super::read;
 use crate::error::{Error, Result};
-use crate::hub::{Produce, Tensor};
+use crate::hub::{DType, Produce, Tensor};
 
 /// Which elements of a matrix share a scale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Channel {
+pub(in super::super) enum Channel {
     /// Those of a column: the right factor of a product, `[k, n]`.
     Column,
     /// Those of a row: a table that is looked up, or a right factor stored transposed, `[n, k]`.
@@ -18,19 +18,21 @@ pub(super) enum Channel {
 
 /// How far a channel's values may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Range {
+pub(in super::super) enum Range {
     /// As far as no pair of neighbours in a product can pass 16 bits: see the pass.
     Portable,
     /// All of -127 ..= 127.
     Full,
 }
 
-/// A quantized matrix: `weight ≈ values · scales`, without zero points.
-pub(super) struct Quantized {
-    /// `i8`, the shape of the weight.
-    pub(super) values: Tensor,
+/// A quantized matrix: `weight ≈ (values - zeros) · scales`.
+pub(in super::super) struct Quantized {
+    /// `i8` or, with zero points, `u8`; the shape of the weight.
+    pub(in super::super) values: Tensor,
     /// `f32`, one per channel.
-    pub(super) scales: Vec<f32>,
+    pub(in super::super) scales: Vec<f32>,
+    /// One per channel; `None` where all are 0.
+    pub(in super::super) zeros: Option<Arc<[u8]>>,
 }
 
 /// Quantizes a matrix of f32.
@@ -40,7 +42,7 @@ pub(super) struct Quantized {
 /// sign); 1 where that is below the least normal f32. A value is `weight / scale` in f32, rounded
 /// to nearest, ties to even. That is what `onnxruntime.quantization` computes with
 /// `per_channel=True, weight_type=QInt8`.
-pub(super) fn quantize(
+pub(in super::super) fn quantize(
     name: &str,
     weight: &Tensor,
     channel: Channel,
@@ -60,10 +62,80 @@ pub(super) fn quantize(
     let values = Arc::new(Values {
         source: weight.clone(),
         scales: scales.clone().into(),
+        zeros: None,
         channel,
         columns: width,
     });
-    Ok(Quantized { values: Tensor::lazy(crate::hub::DType::I8, shape, values)?, scales })
+    Ok(Quantized { values: Tensor::lazy(DType::I8, shape, values)?, scales, zeros: None })
+}
+
+/// Quantizes a matrix of f32 to `u8` with zero points.
+///
+/// The range of a channel, zero included, is divided evenly: `scale = (most - least) / 255` and
+/// `zero = -least / scale`, in f64, the scale rounded to f32 and the zero point to the nearest integer,
+/// ties to even; scale 1 and zero point 0 where the scale is below the least normal f32. A value is
+/// `weight / scale` in f32, rounded in the same way, plus the zero point. That is what
+/// `onnxruntime.quantization` computes with `per_channel=True, weight_type=QUInt8`.
+pub(super) fn quantize_unsigned(
+    name: &str,
+    weight: &Tensor,
+    channel: Channel,
+) -> Result<Quantized> {
+    let &[rows, columns] = weight.shape() else {
+        return Err(Error::bug("only a matrix is quantized").item(name));
+    };
+    let too_large = || Error::unsupported("a tensor larger than this machine's memory").item(name);
+    let fits = |n: u64| usize::try_from(n).map_err(|_| too_large());
+    let (height, width) = (fits(rows)?, fits(columns)?);
+    let channels = if channel == Channel::Row { height } else { width };
+    let line = (width as u64).saturating_mul(4);
+    let parts = read::map_blocks(weight, line, |offset, bytes| {
+        check(name, bytes, offset / 4, width)?;
+        let rows = bytes.chunks(width * 4);
+        let of = |row: &[u8]| floats(row).fold((0f32, 0f32), |(a, b), v| (a.min(v), b.max(v)));
+        Ok(match channel {
+            Channel::Row => rows.map(of).collect::<Vec<_>>(),
+            Channel::Column => rows.fold(vec![(0f32, 0f32); width], |mut have, row| {
+                for ((least, most), v) in have.iter_mut().zip(floats(row)) {
+                    (*least, *most) = (least.min(v), most.max(v));
+                }
+                have
+            }),
+        })
+    })?;
+    let ranges = match channel {
+        Channel::Row => parts.concat(),
+        Channel::Column => {
+            parts.into_iter().fold(vec![(0f32, 0f32); channels], |mut have, part| {
+                for (to, (least, most)) in have.iter_mut().zip(part) {
+                    *to = (to.0.min(least), to.1.max(most));
+                }
+                have
+            })
+        }
+    };
+    let codes: Vec<(f32, u8)> = ranges.into_iter().map(unsigned_code).collect();
+    let scales: Vec<f32> = codes.iter().map(|(scale, _)| *scale).collect();
+    let zeros: Arc<[u8]> = codes.iter().map(|(_, zero)| *zero).collect();
+    let values = Arc::new(Values {
+        source: weight.clone(),
+        scales: scales.clone().into(),
+        zeros: Some(zeros.clone()),
+        channel,
+        columns: width,
+    });
+    let values = Tensor::lazy(DType::U8, weight.shape().to_vec(), values)?;
+    Ok(Quantized { values, scales, zeros: Some(zeros) })
+}
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // the rounding is the point; clamped
+fn unsigned_code((least, most): (f32, f32)) -> (f32, u8) {
+    let scale = (f64::from(most) - f64::from(least)) / 255.0;
+    if scale < f64::from(f32::MIN_POSITIVE) {
+        return (1.0, 0);
+    }
+    let zero = (-f64::from(least) / scale).round_ties_even().clamp(0.0, 255.0);
+    (scale as f32, zero as u8)
 }
 
 #[allow(clippy::cast_possible_truncation)] // the rounding is the point
@@ -143,15 +215,17 @@ fn row_ranges(name: &str, weight: &Tensor, width: usize, range: Range) -> Result
     Ok(parts.concat())
 }
 
-/// The sum of each channel's values, times its scale.
+/// The sum of each channel's dequantized values.
 #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)] // the rounding is the point
-pub(super) fn sums(values: &Tensor, channel: Channel, scales: &[f32]) -> Result<Vec<f32>> {
-    let &[_, columns] = values.shape() else {
+pub(super) fn sums(quantized: &Quantized, channel: Channel) -> Result<Vec<f32>> {
+    let Quantized { values, scales, zeros } = quantized;
+    let &[rows, columns] = values.shape() else {
         return Err(Error::bug("only a matrix has sums"));
     };
     let width = usize::try_from(columns)
         .map_err(|_| Error::unsupported("a tensor larger than this machine's memory"))?;
-    let value = |b: &u8| i64::from(b.cast_signed());
+    let signed = zeros.is_none();
+    let value = |b: &u8| if signed { i64::from(b.cast_signed()) } else { i64::from(*b) };
     let parts = read::map_blocks(values, columns, |_, bytes| {
         let rows = bytes.chunks(width.max(1));
         Ok(match channel {
@@ -162,21 +236,63 @@ pub(super) fn sums(values: &Tensor, channel: Channel, scales: &[f32]) -> Result<
             }),
         })
     })?;
-    let sums = match channel {
+    let mut sums = match channel {
         Channel::Row => parts.concat(),
         Channel::Column => parts.into_iter().fold(vec![0; width], |mut sums, part| {
             sums.iter_mut().zip(part).for_each(|(sum, more)| *sum += more);
             sums
         }),
     };
+    if let Some(zeros) = zeros {
+        let count = if channel == Channel::Row { columns } else { rows };
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        for (sum, zero) in sums.iter_mut().zip(zeros.iter()) {
+            *sum = sum.saturating_sub(count.saturating_mul(i64::from(*zero)));
+        }
+    }
     Ok(sums.iter().zip(scales).map(|(sum, s)| (*sum as f64 * f64::from(*s)) as f32).collect())
 }
 
 struct Values {
     source: Tensor,
     scales: Arc<[f32]>,
+    zeros: Option<Arc<[u8]>>,
     channel: Channel,
     columns: usize,
+}
+
+impl Values {
+    /// Quantizes what comes next of a row; scales and zero points are those from its channel on.
+    fn line(
+        &self,
+        scales: &[f32],
+        zeros: Option<&[u8]>,
+        values: &mut impl Iterator<Item = f32>,
+        out: &mut [u8],
+    ) {
+        let scale = scales.first().copied().unwrap_or(1.0);
+        match (self.channel, zeros) {
+            (Channel::Row, None) => {
+                out.iter_mut().zip(values).for_each(|(q, v)| *q = quantized(v, scale));
+            }
+            (Channel::Row, Some(zeros)) => {
+                let zero = zeros.first().copied().unwrap_or(0);
+                out.iter_mut().zip(values).for_each(|(q, v)| *q = unsigned(v, scale, zero));
+            }
+            (Channel::Column, None) => {
+                for ((q, scale), v) in out.iter_mut().zip(scales).zip(values) {
+                    *q = quantized(v, *scale);
+                }
+            }
+            (Channel::Column, Some(zeros)) => {
+                for ((q, (scale, zero)), v) in
+                    out.iter_mut().zip(scales.iter().zip(zeros)).zip(values)
+                {
+                    *q = unsigned(v, *scale, *zero);
+                }
+            }
+        }
+    }
 }
 
 impl Produce for Values {
@@ -196,23 +312,14 @@ impl Produce for Values {
                 let left = usize::try_from(columns - column).unwrap_or(usize::MAX);
                 let (line, tail) = rest.split_at_mut(left.min(rest.len()));
                 at += line.len() as u64;
-                let scale_at = |i: u64| {
-                    usize::try_from(i).ok().and_then(|i| self.scales.get(i..)).unwrap_or_default()
+                let from = match self.channel {
+                    Channel::Row => usize::try_from(row),
+                    Channel::Column => usize::try_from(column),
                 };
-                match self.channel {
-                    Channel::Row => {
-                        let scale = scale_at(row).first().copied().unwrap_or(1.0);
-                        for (q, v) in line.iter_mut().zip(&mut values) {
-                            *q = quantized(v, scale);
-                        }
-                    }
-                    Channel::Column => {
-                        let scales = scale_at(column);
-                        for ((q, scale), v) in line.iter_mut().zip(scales).zip(&mut values) {
-                            *q = quantized(v, *scale);
-                        }
-                    }
-                }
+                let from = from.unwrap_or(usize::MAX);
+                let scales = self.scales.get(from..).unwrap_or_default();
+                let zeros = self.zeros.as_ref().map(|z| z.get(from..).unwrap_or_default());
+                self.line(scales, zeros, &mut values, line);
                 rest = tail;
             }
         })
@@ -224,10 +331,15 @@ fn quantized(value: f32, scale: f32) -> u8 {
     (value / scale).round_ties_even().clamp(-128.0, 127.0) as i8 as u8
 }
 
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // clamped
+fn unsigned(value: f32, scale: f32, zero: u8) -> u8 {
+    ((value / scale).round_ties_even() + f32::from(zero)).clamp(0.0, 255.0) as u8
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hub::{DType, Segment, write_blob};
+    use crate::hub::{Segment, write_blob};
 
     /// Numbers of a normal-like distribution, the same on every machine.
     fn noise(n: usize) -> Vec<f32> {
@@ -255,7 +367,7 @@ mod tests {
                 let at = if channel == Channel::Row { i / n } else { i % n };
                 expected[at] += f64::from(v) * f64::from(q.scales[at]);
             }
-            let found = sums(&q.values, channel, &q.scales).unwrap();
+            let found = sums(&q, channel).unwrap();
             assert_eq!(found.len(), expected.len());
             for (a, b) in found.iter().zip(&expected) {
                 assert!((f64::from(*a) - b).abs() <= 1e-5 * b.abs().max(1.0), "{a} {b}");

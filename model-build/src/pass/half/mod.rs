@@ -3,11 +3,13 @@
 mod constant;
 mod table;
 mod weight;
+mod wide;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use self::constant::{Fate, fate};
 use self::weight::Half;
+use self::wide::Wide;
 use super::{Observed, Params, PassDef};
 use crate::error::{Error, Result};
 use crate::hub::{AttrValue, Body, DType, Edit, Graph, Node, NodeId, Tensor, Type, Use, ValueId};
@@ -44,10 +46,13 @@ use crate::op::{self, Constant};
 ///   Add, Max or as the lower bound of Clip) it is rounded, and becomes the least number above zero
 ///   instead of zero; elsewhere it stays f32 like a number outside the range.
 ///
-/// Parameter: `dtype`, `f16` or `bf16`.
+/// Parameters: `dtype`, `f16` or `bf16`; `exclude`, patterns of nodes that keep f32 (see [`Exclude`](super::Exclude)),
+/// and `overrides`, patterns of nodes with `fp32` for those that keep f32 and the pass's own type for
+/// those that do not. A node whose inputs or outputs were seen to pass half of the type's range on
+/// calibration data keeps f32.
 ///
 /// # Errors
-/// Shapes and types that contradict each other, by node.
+/// Shapes and types that contradict each other, by node. A pattern that means no node.
 pub static HALF: PassDef =
     PassDef { name: "half", about: "computes in f16 or bf16", revision: 1, run };
 
@@ -62,12 +67,14 @@ enum Class {
     Full,
 }
 
-fn run(graph: &mut Graph, params: &Params, _: &Observed) -> Result<()> {
+fn run(graph: &mut Graph, params: &Params, observed: &Observed) -> Result<()> {
     let half = match params.get("dtype") {
         Some("f16") => Half::F16,
         Some("bf16") => Half::BF16,
         other => return Err(Error::bug(format!("half with dtype {other:?}"))),
     };
+    let wide = Wide::of(params, half)?;
+    wide.check(graph)?;
     op::infer(graph)?;
     constants_to_initializers(graph)?;
     let constants: Vec<(ValueId, Tensor)> = graph
@@ -89,6 +96,9 @@ fn run(graph: &mut Graph, params: &Params, _: &Observed) -> Result<()> {
     }
     let mut parts = BTreeMap::new();
     for (id, node) in edit.body().nodes() {
+        if wide.has(edit.body(), node, observed) {
+            continue;
+        }
         if let Some(part) = Part::of(&edit, node, opset, half, &stays)? {
             parts.insert(id, part);
         }
@@ -511,6 +521,35 @@ mod tests {
             ]
         );
         assert!(f16(graph(14, build)).contains(&"b = CumSum(a, axis)".to_owned()));
+    }
+
+    #[test]
+    fn a_node_that_a_pattern_means_or_that_was_seen_to_overflow_keeps_f32() {
+        let build = |e: &mut Edit<'_>, x| {
+            let a = e.op("Neg", "a", &[x], &[]).unwrap();
+            let b = e.op("Abs", "b", &[a], &[]).unwrap();
+            vec![e.op("Neg", "c", &[b], &[]).unwrap()]
+        };
+        let run_with = |params: &[(&str, &str)], seen: &[(&str, f32)]| {
+            let mut g = graph(17, build);
+            let mut all = Params::new([("dtype", "f16")]);
+            params.iter().for_each(|(k, v)| all.set(k, Some((*v).to_owned())));
+            let mut observed = Observed::default();
+            for (name, max) in seen {
+                let range = crate::pass::Range { min: 0.0, max: *max };
+                observed.ranges.insert((*name).to_owned(), range);
+            }
+            run(&mut g, &all, &observed).unwrap();
+            let input = |n: &Node| g.body.value(n.input(0).unwrap()).name.clone();
+            let abs = g.body.nodes().find(|(_, n)| n.is("Abs")).unwrap().1;
+            input(abs)
+        };
+        assert_eq!(run_with(&[], &[]), "a");
+        assert_eq!(run_with(&[("exclude", "Abs")], &[]), "a_to_f32");
+        assert_eq!(run_with(&[("overrides", "fp32 ^b$")], &[]), "a_to_f32");
+        assert_eq!(run_with(&[], &[("b", 60_000.0)]), "a_to_f32");
+        assert_eq!(run_with(&[("overrides", "fp16 ^b$")], &[("b", 60_000.0)]), "a");
+        assert_eq!(run_with(&[], &[("b", 30_000.0)]), "a");
     }
 
     #[test]
